@@ -1,0 +1,223 @@
+package entry
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+const (
+	// Magic is how every leaf begins; its digits are the version.
+	Magic = "EL01"
+
+	// PayloadType is the only DSSE payload type a leaf may have.
+	PayloadType = "application/cloudevents+json"
+
+	// MaxSize bounds a leaf, in bytes: one entry of a c2sp.org/tlog-tiles
+	// bundle.
+	MaxSize = 65535
+
+	// MaxPayload bounds the payload, in bytes.
+	MaxPayload = 48 << 10
+
+	// MaxSignatures bounds the number of signatures on one leaf.
+	MaxSignatures = 8
+
+	// MaxTime is the latest time a leaf can bear, in milliseconds since the
+	// epoch: the last integer every JSON reader holds exactly.
+	MaxTime = 1<<53 - 1
+)
+
+// ErrMalformed is wrapped by every error of this package: the bytes are not
+// a leaf or not an envelope, or the fields cannot make one.
+var ErrMalformed = errors.New("entry: malformed")
+
+// Signature is one signature over the pre-authentication encoding ([PAE]) of
+// the payload.
+type Signature struct {
+	KeyID string // 1 to 255 bytes; see [KeyID]
+	Sig   []byte // 1 to 65,535 bytes
+}
+
+// Entry is a decoded leaf.
+type Entry struct {
+	// Time is when the log took the entry, in milliseconds since the epoch,
+	// from 0 to MaxTime.
+	Time int64
+
+	PayloadType string      // always the constant PayloadType
+	Signatures  []Signature // at most MaxSignatures, distinct keyids, in the order received
+	Payload     []byte      // 1 to MaxPayload bytes, exactly the bytes that were signed
+}
+
+// validate holds the rules that no length prefix enforces. Marshal and Parse
+// share it, so that neither accepts what the other refuses.
+func (e *Entry) validate() error {
+	if e.Time < 0 || e.Time > MaxTime {
+		return fmt.Errorf("%w: time %d is not within 0 and 2^53-1", ErrMalformed, e.Time)
+	}
+	if e.PayloadType != PayloadType {
+		return fmt.Errorf("%w: payload type %q, want %q", ErrMalformed, e.PayloadType, PayloadType)
+	}
+	if len(e.Payload) == 0 || len(e.Payload) > MaxPayload {
+		return fmt.Errorf("%w: payload of %d bytes, want 1 to %d", ErrMalformed, len(e.Payload), MaxPayload)
+	}
+	return validateSignatures(e.Signatures)
+}
+
+func validateSignatures(signatures []Signature) error {
+	if len(signatures) > MaxSignatures {
+		return fmt.Errorf("%w: %d signatures, at most %d are allowed", ErrMalformed, len(signatures), MaxSignatures)
+	}
+	for i, s := range signatures {
+		if len(s.KeyID) == 0 || len(s.KeyID) > 255 {
+			return fmt.Errorf("%w: keyid of %d bytes, want 1 to 255", ErrMalformed, len(s.KeyID))
+		}
+		if len(s.Sig) == 0 || len(s.Sig) > 65535 {
+			return fmt.Errorf("%w: signature of %d bytes, want 1 to 65535", ErrMalformed, len(s.Sig))
+		}
+		for _, other := range signatures[:i] {
+			if other.KeyID == s.KeyID {
+				return fmt.Errorf("%w: keyid %q signs twice", ErrMalformed, s.KeyID)
+			}
+		}
+	}
+	return nil
+}
+
+// Marshal returns the leaf. It refuses, with ErrMalformed, whatever Parse would
+// refuse.
+func (e *Entry) Marshal() ([]byte, error) {
+	if err := e.validate(); err != nil {
+		return nil, err
+	}
+	b := cryptobyte.NewBuilder(make([]byte, 0, len(Magic)+8+64+len(e.Payload)+128*len(e.Signatures)))
+	b.AddBytes([]byte(Magic))
+	b.AddUint64(uint64(e.Time))
+	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(e.PayloadType)) })
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
+		for _, s := range e.Signatures {
+			b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes([]byte(s.KeyID)) })
+			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(s.Sig) })
+		}
+	})
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(e.Payload) })
+	leaf, err := b.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if len(leaf) > MaxSize {
+		return nil, fmt.Errorf("%w: leaf of %d bytes, at most %d fit", ErrMalformed, len(leaf), MaxSize)
+	}
+	return leaf, nil
+}
+
+// Parse decodes a leaf. The result aliases nothing of leaf. The error wraps
+// ErrMalformed.
+func Parse(leaf []byte) (*Entry, error) {
+	if len(leaf) > MaxSize {
+		return nil, fmt.Errorf("%w: leaf of %d bytes, at most %d fit", ErrMalformed, len(leaf), MaxSize)
+	}
+	var (
+		s                      = cryptobyte.String(leaf)
+		magic                  []byte
+		time                   uint64
+		payloadType, payload   cryptobyte.String
+		signatures, keyID, sig cryptobyte.String
+	)
+	if !s.ReadBytes(&magic, len(Magic)) || string(magic) != Magic {
+		return nil, fmt.Errorf("%w: does not begin with %q", ErrMalformed, Magic)
+	}
+	if !s.ReadUint64(&time) ||
+		!s.ReadUint8LengthPrefixed(&payloadType) ||
+		!s.ReadUint16LengthPrefixed(&signatures) ||
+		!s.ReadUint16LengthPrefixed(&payload) {
+		return nil, fmt.Errorf("%w: truncated", ErrMalformed)
+	}
+	if !s.Empty() {
+		return nil, fmt.Errorf("%w: %d trailing bytes", ErrMalformed, len(s))
+	}
+	if time > MaxTime {
+		return nil, fmt.Errorf("%w: time %d is not below 2^53", ErrMalformed, time)
+	}
+	e := &Entry{Time: int64(time), PayloadType: string(payloadType), Payload: bytes.Clone(payload)}
+	for !signatures.Empty() {
+		if !signatures.ReadUint8LengthPrefixed(&keyID) || !signatures.ReadUint16LengthPrefixed(&sig) {
+			return nil, fmt.Errorf("%w: truncated signature", ErrMalformed)
+		}
+		e.Signatures = append(e.Signatures, Signature{KeyID: string(keyID), Sig: bytes.Clone(sig)})
+		if len(e.Signatures) > MaxSignatures {
+			return nil, fmt.Errorf("%w: more than %d signatures", ErrMalformed, MaxSignatures)
+		}
+	}
+	if err := e.validate(); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// timeOffset is where the time stands in a leaf: behind the magic.
+const timeOffset = len(Magic)
+
+// SetTime writes the time, in milliseconds since the epoch, into an encoded
+// leaf. The sequencer does this after everything else about the leaf has been
+// decided: the time is the one field the log itself fills in.
+//
+// It panics when leaf is not the result of Marshal or ms is out of range: both
+// are mistakes of the program, never of its input.
+func SetTime(leaf []byte, ms int64) {
+	if len(leaf) < timeOffset+8 || ms < 0 || ms > MaxTime {
+		panic(fmt.Sprintf("entry: SetTime(%d bytes, %d)", len(leaf), ms))
+	}
+	binary.BigEndian.PutUint64(leaf[timeOffset:], uint64(ms))
+}
+
+// TimeOf returns the time of an encoded leaf, in milliseconds since the epoch,
+// without decoding the rest; 0 when leaf is too short to hold one.
+func TimeOf(leaf []byte) int64 {
+	if len(leaf) < timeOffset+8 {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint64(leaf[timeOffset:]))
+}
+
+// LeafHash returns the leaf hash, SHA-256(0x00 || leaf) (RFC 6962 section 2.1).
+func LeafHash(leaf []byte) tlog.Hash { return tlog.RecordHash(leaf) }
+
+// Identity is what makes two events the same event to the log: SHA-256 over
+// source and id of the CloudEvent, each behind its length as a big-endian
+// uint64.
+func Identity(source, id string) [32]byte {
+	b := make([]byte, 0, 16+len(source)+len(id))
+	b = appendPrefixed(b, []byte(source))
+	b = appendPrefixed(b, []byte(id))
+	return sha256.Sum256(b)
+}
+
+// Content is equal for two entries exactly when they hold the same payload and
+// are signed by the same set of keyids. A retry has the identity and the
+// content of an earlier event; signatures and their order may differ, since
+// ECDSA signs differently each time.
+func (e *Entry) Content() [32]byte {
+	keyIDs := make([]string, len(e.Signatures))
+	for i, s := range e.Signatures {
+		keyIDs[i] = s.KeyID
+	}
+	slices.Sort(keyIDs)
+	h := sha256.New()
+	h.Write(appendPrefixed(nil, e.Payload))
+	for _, k := range keyIDs {
+		h.Write(appendPrefixed(nil, []byte(k)))
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+func appendPrefixed(b, s []byte) []byte {
+	return append(binary.BigEndian.AppendUint64(b, uint64(len(s))), s...)
+}
