@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// run executes one command line and returns the exit code. An interrupt ends
+// the command's context, so that what was begun is closed in good order.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := newRootCommand()
+	started := markStart(root)
+	root.SetArgs(args)
+	root.SetIn(os.Stdin)
+	root.SetOut(os.Stdout)
+	root.SetErr(os.Stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	var coded *exitError
+	if !errors.As(err, &coded) || coded.err != nil {
+		fmt.Fprintf(os.Stderr, "escortlog: %v\n", err)
+	}
+	if !*started {
+		// Nothing has run yet: an unknown command or flag, a missing argument.
+		return exitUsage
+	}
+	return codeOf(err)
+}
+
+func newRootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "escortlog",
+		Short: "Submit events to a transparency log, and prove what it holds",
+		Long: `escortlog is the tool of those who write to an escortlog and of those who do not
+trust it. It signs events and submits them, keeps receipts, verifies them
+offline, and replays whole logs. It believes nothing a server says.
+
+Every flag can be given as a variable (--log as ESCORTLOG_LOG, --keep-going as
+ESCORTLOG_KEEP_GOING; several values separated by commas) or in a YAML file
+named by --config or ESCORTLOG_CONFIG. A flag wins over a variable, a variable
+over the file.
+
+Exit codes:
+  0  everything was done or proven
+  1  findings, or an event was refused
+  2  integrity failure, or the quorum of the policy is not met
+  3  completeness is not proven
+  4  the command line, the configuration or an input file is wrong
+  5  a server or the file system is unavailable
+Where several apply, the first of 4, 5, 2, 1, 3.`,
+		SilenceUsage:      true,
+		SilenceErrors:     true,
+		PersistentPreRunE: loadSettings,
+	}
+	root.PersistentFlags().String("config", "", "YAML `file` with values for flags (see \"escortlog help\")")
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(commands()...)
+	return root
+}
+
+// commands is the list of everything escortlog can do, in the order of its help.
+func commands() []*cobra.Command {
+	return []*cobra.Command{}
+}
+
+// markStart wraps every command so that run can tell an error about the command
+// line from one of the work itself.
+func markStart(root *cobra.Command) *bool {
+	started := new(bool)
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		if work := c.RunE; work != nil {
+			c.RunE = func(cmd *cobra.Command, args []string) error {
+				*started = true
+				return work(cmd, args)
+			}
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(root)
+	return started
+}
