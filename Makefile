@@ -1,0 +1,91 @@
+# Every target is one command that works in a fresh clone with Go alone (race wants gcc besides). CI calls only these.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+# No cgo anywhere but in the race detector. No version stamp: a clone's git data may belong to somebody else, and
+# then the go command would refuse to build.
+export CGO_ENABLED := 0
+export GOFLAGS := $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false
+
+PKGS      ?= ./...
+# How long or how often each Fuzz target runs. A count never meets a deadline in the middle of an input.
+FUZZTIME  ?= 10000x
+BENCH     ?= .
+BENCHTIME ?= 1s
+# The rooms with goroutines of their own.
+RACEPKGS  ?= ./log ./log/server/... ./storage/... ./client/... ./witness/...
+# Flags for a single run, as in: make test TESTFLAGS='-run Policy -v'
+TESTFLAGS ?=
+
+TOOL    := go tool -modfile=.ci/tools.mod
+FOREIGN := go -C testdata/foreign
+# What linters call a mistake here: everything but the form of comments and names, which a reader judges.
+CHECKS  := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022,-QF*
+
+.PHONY: help
+help: ## print these targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: fetch
+fetch: ## download every module that the other targets use
+	go list -deps -test -tags e2e ./... >/dev/null
+	go list -modfile=.ci/tools.mod -deps tool >/dev/null
+	$(FOREIGN) list -deps ./... tool >/dev/null
+
+.PHONY: build
+build: ## build the programs into bin/
+	@mkdir -p bin
+	go build -trimpath -o bin/ ./cmd/...
+
+.PHONY: test
+test: ## run the ordinary tests
+	go test -timeout 10m $(TESTFLAGS) $(PKGS)
+
+.PHONY: race
+race: ## run the tests of concurrent rooms under the race detector
+	CGO_ENABLED=1 go test -race -short -timeout 15m $(TESTFLAGS) $(RACEPKGS)
+
+.PHONY: fuzz
+fuzz: ## run every Fuzz target for a moment (FUZZTIME=30s for longer)
+	@.ci/fuzz '$(FUZZTIME)'
+
+.PHONY: e2e
+e2e: ## run the real programs against each other and against foreign ones
+	@.ci/e2e $(TESTFLAGS)
+
+.PHONY: bench
+bench: ## run the benchmarks (BENCH=regexp BENCHTIME=3s)
+	go test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -benchmem -timeout 30m $(PKGS)
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck, errcheck, ineffassign, unparam
+	@unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w is needed on:"; echo "$$unformatted"; exit 1; fi
+	bash -n .ci/run .ci/fuzz .ci/e2e .ci/generated
+	go vet -tags e2e ./...
+	$(FOREIGN) vet ./...
+	$(TOOL) staticcheck -tags e2e -checks '$(CHECKS)' ./...
+	$(TOOL) errcheck -tags e2e -ignoretests -exclude .ci/errcheck.txt ./...
+	$(TOOL) ineffassign ./...
+	$(TOOL) unparam -tests=false ./...
+
+.PHONY: demo
+demo: ## a log, three witnesses, and an operator who rewrites history
+	go run ./cmd/escortlog-demo
+
+.PHONY: run
+run: ## the same, and stay up afterwards
+	go run ./cmd/escortlog-demo --stay
+
+.PHONY: generate
+generate: ## make the generated files of testdata anew
+	go generate ./...
+
+.PHONY: generated
+generated: ## fail when make generate would change a file
+	@.ci/generated
+
+.PHONY: clean
+clean: ## remove what build made
+	rm -rf bin
