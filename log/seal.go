@@ -1,0 +1,110 @@
+package log
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/escortlog/escortlog/log/tile"
+	"github.com/escortlog/escortlog/storage"
+	"github.com/klauspost/compress/gzip"
+)
+
+// sealMore wakes the sealer.
+func (l *Log) sealMore() {
+	select {
+	case l.sealWake <- struct{}{}:
+	default:
+	}
+}
+
+// seal packs complete bundles, from the oldest unsealed one on, into the form
+// they are served in. It only computes; the sequencer writes. A crash between
+// leaves the runs, and the next start goes on from there.
+func (l *Log) seal(next int64) {
+	for {
+		if next < l.Head().Size/tile.Width && l.haltReason() == nil {
+			if err := l.sealBundle(l.ctx, next); err == nil {
+				next++
+				continue
+			} else if l.ctx.Err() == nil {
+				l.cfg.Logger.Warn("bundle stays unsealed for now", "bundle", next, "error", err)
+			}
+		}
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-l.sealWake:
+		}
+	}
+}
+
+func (l *Log) sealBundle(ctx context.Context, n int64) error {
+	var (
+		entries, identities []byte
+		remove              [][]byte
+	)
+	gather := func(prefix byte, into *[]byte) error {
+		first := numberKey(prefix, n*tile.Width)
+		return l.cfg.Store.Scan(ctx, first, numberKey(prefix, (n+1)*tile.Width), func(key, value []byte) error {
+			*into = append(*into, value...)
+			if prefix == prefixRun || !bytes.Equal(key, first) {
+				remove = append(remove, bytes.Clone(key))
+			}
+			return nil
+		})
+	}
+	if err := gather(prefixRun, &entries); err != nil {
+		return fmt.Errorf("log: reading bundle %d to seal it: %w", n, err)
+	}
+	if err := gather(prefixIdentity, &identities); err != nil {
+		return fmt.Errorf("log: reading the identities of bundle %d to seal it: %w", n, err)
+	}
+	if _, err := tile.SplitBundle(entries, tile.Width); err != nil {
+		return fmt.Errorf("log: bundle %d: %w: %w", n, storage.ErrCorrupt, err)
+	}
+	sealed, err := compressBundle(entries)
+	if err != nil {
+		return fmt.Errorf("log: sealing bundle %d: %w", n, err)
+	}
+	put := []storage.KV{
+		{Key: numberKey(prefixBundle, n), Value: sealed},
+		{Key: numberKey(prefixIdentity, n*tile.Width), Value: identities},
+	}
+	return l.write(ctx, put, remove)
+}
+
+func compressBundle(entries []byte) ([]byte, error) {
+	var b bytes.Buffer
+	w, err := gzip.NewWriterLevel(&b, gzip.DefaultCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(entries); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// maxBundle bounds a bundle, in bytes: 256 entries with their lengths. Nothing
+// longer is ever decompressed.
+const maxBundle = tile.Width * (2 + 65535)
+
+func decompressBundle(sealed []byte) ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(sealed))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+	}
+	entries, err := io.ReadAll(io.LimitReader(r, maxBundle+1))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
+	}
+	if len(entries) > maxBundle {
+		return nil, fmt.Errorf("%w: a sealed bundle holds more than %d bytes", storage.ErrCorrupt, maxBundle)
+	}
+	return entries, nil
+}

@@ -1,0 +1,254 @@
+package log
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/escortlog/escortlog/log/entry"
+	"github.com/escortlog/escortlog/log/tile"
+	"github.com/escortlog/escortlog/storage"
+)
+
+// entryOverhead is what one entry costs in a batch besides its own bytes, at
+// most: its length, identity, share of the hash tiles, and share of the keys
+// when every entry has a run of its own.
+const entryOverhead = 128
+
+// sequence is the one goroutine that owns the tree. Batches size themselves:
+// while one is being committed the next one gathers in the pool.
+func (l *Log) sequence() {
+	limits := l.cfg.Store.Limits()
+	maxBytes := int(min(limits.Bytes/2, 32<<20))
+	maxEntries := min(limits.Keys/4, maxBytes/entryOverhead)
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-l.pool.wake:
+		}
+		batch := l.pool.take(maxEntries, maxBytes)
+		riding := l.extras.take(limits.Bytes / 4)
+		if len(batch) == 0 && len(riding) == 0 {
+			continue
+		}
+		if err := l.commit(batch, riding); err != nil {
+			l.stop(err)
+			return
+		}
+		if l.extras.waiting() {
+			l.pool.signal()
+		}
+	}
+}
+
+// group is one commit being built.
+type group struct {
+	edge edge // a copy of the committed one, appended to
+	head Head
+
+	accepted  []*Pending
+	positions []Position
+
+	// byIdentity finds the duplicates within the group, repeats resolves them
+	// once the commit is done.
+	byIdentity map[[32]byte]int
+	repeats    []repeat
+
+	put []storage.KV
+
+	runStart   int64 // index of the first entry of the run being gathered
+	identities []byte
+}
+
+type repeat struct {
+	pending *Pending
+	of      int // index into accepted
+}
+
+// commit gives the submissions their indexes, makes them durable and guarded,
+// and resolves them. An error means that the state of the store is unknown: the
+// log must stop. Everything else is told to the submissions.
+func (l *Log) commit(batch []*Pending, riding []extra) error {
+	start := time.Now()
+	old := l.view.Load()
+	now := l.cfg.Now().UnixMilli()
+	if err := l.refusal(now, old.head.Time); err != nil {
+		for _, p := range batch {
+			p.resolve(Position{}, err)
+		}
+		batch = nil
+		if l.haltReason() != nil {
+			resolveExtras(riding, err)
+			return nil
+		}
+	}
+	g := &group{edge: old.edge, head: old.head, runStart: old.head.Size, byIdentity: make(map[[32]byte]int)}
+	g.head.Time = max(now, old.head.Time)
+	for _, p := range batch {
+		l.place(g, p)
+	}
+	if len(g.accepted) == 0 {
+		g.head = old.head // the clock alone moves nothing
+		if len(riding) == 0 {
+			return nil
+		}
+	}
+	g.finish()
+
+	b := &storage.Batch{OldHead: old.head.marshal(), NewHead: g.head.marshal(), Put: g.put}
+	for _, x := range riding {
+		b.Put = append(b.Put, x.put...)
+		b.Delete = append(b.Delete, x.remove...)
+	}
+	// The commit point. The context is the background one: a commit that has
+	// begun is never abandoned half way for the sake of a shutdown.
+	if err := l.cfg.Store.Commit(context.Background(), b); err != nil {
+		return l.commitFailed(g, riding, err)
+	}
+	committed := time.Now()
+	if g.head != old.head {
+		// Before anything leaves: if the store is ever put back to before this
+		// commit, the guard knows.
+		if err := l.cfg.Guard.Advance(g.head); err != nil {
+			g.fail(fmt.Errorf("%w: %w", ErrStopped, err))
+			resolveExtras(riding, err)
+			return fmt.Errorf("log: committed size %d, and the guard could not be advanced: %w", g.head.Size, err)
+		}
+	}
+	l.metrics.commitSeconds.Observe(committed.Sub(start).Seconds())
+	l.metrics.guardSeconds.Observe(time.Since(committed).Seconds())
+	l.release(g)
+	resolveExtras(riding, nil)
+	return nil
+}
+
+// refusal returns why no submission can be taken now, or nil.
+func (l *Log) refusal(nowMS, newest int64) error {
+	if err := l.haltReason(); err != nil {
+		return err
+	}
+	return l.checkClock(nowMS, newest)
+}
+
+// commitFailed tells the submissions. It returns nil when nothing was applied
+// and the log can go on, the error otherwise.
+func (l *Log) commitFailed(g *group, riding []extra, err error) error {
+	err = fmt.Errorf("log: committing size %d: %w", g.head.Size, err)
+	if errors.Is(err, storage.ErrFull) {
+		l.metrics.refusedCommits.Inc()
+		g.fail(fmt.Errorf("%w: %w", ErrDiskFull, err))
+		resolveExtras(riding, err)
+		return nil
+	}
+	g.fail(fmt.Errorf("%w: %w", ErrStopped, err))
+	resolveExtras(riding, err)
+	return err
+}
+
+// place decides over one submission: it is resolved at once, or waits for the
+// commit as a new leaf or as a repeat of one.
+func (l *Log) place(g *group, p *Pending) {
+	s := p.sub
+	if i, ok := g.byIdentity[s.Identity]; ok {
+		if g.accepted[i].sub.Content != s.Content {
+			p.resolve(Position{}, &IdentityConflict{Index: g.positions[i].Index})
+			return
+		}
+		g.repeats = append(g.repeats, repeat{p, i})
+		return
+	}
+	pos, content, err := l.Lookup(l.ctx, s.Identity)
+	switch {
+	case err == nil && content != s.Content:
+		p.resolve(Position{}, &IdentityConflict{Index: pos.Index})
+	case err == nil:
+		p.resolve(pos, nil)
+	case !errors.Is(err, ErrNotFound):
+		p.resolve(Position{}, fmt.Errorf("log: looking the event up: %w", err))
+	case s.Decided != g.head.Covered:
+		p.resolve(Position{}, ErrDecideAgain)
+	case g.head.Size >= maxLeaves:
+		p.resolve(Position{}, fmt.Errorf("%w: it holds %d leaves and takes no more. Start a successor", ErrFull, g.head.Size))
+	default:
+		g.append(p)
+	}
+}
+
+// append makes the submission the next leaf.
+func (g *group) append(p *Pending) {
+	s, index := p.sub, g.head.Size
+	if index%tile.Width == 0 {
+		g.cutRun()
+	}
+	entry.SetTime(s.Leaf, g.head.Time)
+	leafHash := entry.LeafHash(s.Leaf)
+	g.edge.appendLeaf(s.Leaf, leafHash, func(level int, n int64, data []byte) {
+		g.put = append(g.put, storage.KV{Key: tileKey(level, n), Value: data})
+	})
+	g.identities = append(g.identities, s.Identity[:]...)
+	g.head.Size++
+	if s.Authority {
+		g.head.Covered = g.head.Size
+		g.put = append(g.put, storage.KV{Key: numberKey(prefixAuthority, index), Value: s.Leaf})
+	}
+	g.byIdentity[s.Identity] = len(g.accepted)
+	g.accepted = append(g.accepted, p)
+	g.positions = append(g.positions, Position{Index: index, Time: g.head.Time, LeafHash: leafHash})
+}
+
+// cutRun puts the entries gathered since the last cut, all of one bundle.
+func (g *group) cutRun() {
+	if g.runStart == g.head.Size {
+		return
+	}
+	from := int(g.runStart % tile.Width)
+	to := from + int(g.head.Size-g.runStart)
+	g.put = append(g.put,
+		storage.KV{Key: numberKey(prefixRun, g.runStart), Value: g.edge.entries(from, to)},
+		storage.KV{Key: numberKey(prefixIdentity, g.runStart), Value: g.identities})
+	g.runStart, g.identities = g.head.Size, nil
+}
+
+func (g *group) finish() {
+	g.cutRun()
+	g.head.Root = g.edge.root()
+}
+
+// release lets the world see what has been committed and guarded.
+func (l *Log) release(g *group) {
+	l.identitiesMu.Lock()
+	for i, p := range g.accepted {
+		l.identities.add(p.sub.Identity, g.positions[i].Index)
+	}
+	l.identitiesMu.Unlock()
+	if len(g.accepted) > 0 {
+		before := l.view.Load().head.Size
+		l.view.Store(&view{head: g.head, edge: g.edge})
+		l.metrics.entries.Add(float64(len(g.accepted)))
+		l.metrics.size.Set(float64(g.head.Size))
+		l.metrics.batchEntries.Observe(float64(len(g.accepted)))
+		if before/tile.Width != g.head.Size/tile.Width {
+			l.sealMore()
+		}
+		l.publish.headMoved()
+	}
+	for i, p := range g.accepted {
+		p.resolve(g.positions[i], nil)
+	}
+	for _, r := range g.repeats {
+		pos := g.positions[r.of]
+		pos.Existing = true
+		r.pending.resolve(pos, nil)
+	}
+}
+
+func (g *group) fail(err error) {
+	for _, p := range g.accepted {
+		p.resolve(Position{}, err)
+	}
+	for _, r := range g.repeats {
+		r.pending.resolve(Position{}, err)
+	}
+}
