@@ -2,12 +2,15 @@ package checkpoint_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"math"
 	"strings"
 	"testing"
 
+	"filippo.io/mldsa"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	fnote "github.com/transparency-dev/formats/note"
 	"golang.org/x/mod/sumdb/note"
@@ -276,17 +279,18 @@ func TestSubtree(t *testing.T) {
 	}
 	late := append([]byte{0, 0, 0, 0, 0, 0, 0, 1}, sig[8:]...)
 	for name, ok := range map[string]bool{
-		"another origin":   v.VerifySubtree(0, "log.example2", 8, 13, root, sig),
-		"another start":    v.VerifySubtree(0, "log.example", 9, 13, root, sig),
-		"another end":      v.VerifySubtree(0, "log.example", 8, 14, root, sig),
-		"another root":     v.VerifySubtree(0, "log.example", 8, 13, tlog.Hash{}, sig),
-		"another time":     v.VerifySubtree(1, "log.example", 8, 13, root, late),
-		"time not its own": v.VerifySubtree(1, "log.example", 8, 13, root, sig),
-		"cut":              v.VerifySubtree(0, "log.example", 8, 13, root, sig[:len(sig)-1]),
-		"no time":          v.VerifySubtree(0, "log.example", 8, 13, root, sig[:7]),
-		"empty":            v.VerifySubtree(0, "log.example", 8, 13, root, nil),
-		"Ed25519 key":      newSigner(t, "w.example", checkpoint.AlgCosignEd25519).Verifier().VerifySubtree(0, "log.example", 8, 13, root, sig),
-		"long origin":      v.VerifySubtree(0, strings.Repeat("x", 256), 8, 13, root, sig),
+		"another origin":     v.VerifySubtree(0, "log.example2", 8, 13, root, sig),
+		"another start":      v.VerifySubtree(0, "log.example", 9, 13, root, sig),
+		"another end":        v.VerifySubtree(0, "log.example", 8, 14, root, sig),
+		"another root":       v.VerifySubtree(0, "log.example", 8, 13, tlog.Hash{}, sig),
+		"another time":       v.VerifySubtree(1, "log.example", 8, 13, root, late),
+		"time bytes changed": v.VerifySubtree(0, "log.example", 8, 13, root, late),
+		"time not its own":   v.VerifySubtree(1, "log.example", 8, 13, root, sig),
+		"cut":                v.VerifySubtree(0, "log.example", 8, 13, root, sig[:len(sig)-1]),
+		"no time":            v.VerifySubtree(0, "log.example", 8, 13, root, sig[:7]),
+		"empty":              v.VerifySubtree(0, "log.example", 8, 13, root, nil),
+		"Ed25519 key":        newSigner(t, "w.example", checkpoint.AlgCosignEd25519).Verifier().VerifySubtree(0, "log.example", 8, 13, root, sig),
+		"long origin":        v.VerifySubtree(0, strings.Repeat("x", 256), 8, 13, root, sig),
 	} {
 		if ok {
 			t.Errorf("%s: verified", name)
@@ -399,6 +403,88 @@ func TestVerify(t *testing.T) {
 		good, err := checkpoint.Verify(text, c.sigs, c.vs...)
 		if !errors.Is(err, c.err) || len(good) != c.good {
 			t.Errorf("%s: %d good, %v", name, len(good), err)
+		}
+	}
+}
+
+// Two keys that claim the same signature lines are told apart by nothing, so
+// that neither can be relied on.
+func TestVerifyAmbiguousKeys(t *testing.T) {
+	a, b := collision(t, checkpoint.AlgEd25519, checkpoint.AlgEd25519)
+	v, err := checkpoint.ParseVKey(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := checkpoint.ParseVKey(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := checkpoint.SignatureLine{Name: v.Name(), KeyHash: v.KeyHash(), Sig: make([]byte, 64)}
+	if _, err := checkpoint.Verify(sample.Text(), []checkpoint.SignatureLine{line}, v, w); err == nil || !strings.Contains(err.Error(), "two different keys") {
+		t.Error(err)
+	}
+}
+
+// The signed messages, written out from the sentences of tlog-cosignature and
+// signed with the bare algorithms.
+func TestMessagesFromTheText(t *testing.T) {
+	seed := bytes.Repeat([]byte{7}, 32)
+	ed := ed25519.NewKeyFromSeed(seed)
+	pq, err := mldsa.NewPrivateKey(mldsa.MLDSA44(), seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := sample
+	c.Extensions = []string{"x"}
+	edMessage := func(time string) []byte { return []byte("cosignature/v1\ntime " + time + "\n" + c.Text()) }
+	subtree := func(name, origin string, time, start, end uint64, root tlog.Hash) []byte {
+		m := []byte("subtree/v1\n\x00" + string(rune(len(name))) + name)
+		m = binary.BigEndian.AppendUint64(m, time)
+		m = append(m, byte(len(origin)))
+		m = append(m, origin...)
+		m = binary.BigEndian.AppendUint64(m, start)
+		m = binary.BigEndian.AppendUint64(m, end)
+		return append(m, root[:]...)
+	}
+	stamp := func(time uint64, sig []byte) []byte { return append(binary.BigEndian.AppendUint64(nil, time), sig...) }
+	signPQ := func(time uint64, m []byte) []byte {
+		sig, err := pq.SignDeterministic(m, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stamp(time, sig)
+	}
+	edKey, err := checkpoint.ParseVKey(vkey(t, "w", append([]byte{4}, ed[32:]...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pqKey, err := checkpoint.ParseVKey(vkey(t, "w", append([]byte{6}, pq.PublicKey().Bytes()...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, size := []byte(c.Text()), uint64(c.Size)
+	ranged := func(time, start, end uint64) bool {
+		sig := signPQ(time, subtree("w", c.Origin, time, start, end, c.Root))
+		return pqKey.VerifySubtree(int64(time), c.Origin, int64(start), int64(end), c.Root, sig)
+	}
+	for name, k := range map[string]struct{ got, want bool }{
+		"Ed25519":                      {edKey.Verify(text, stamp(unix, ed25519.Sign(ed, edMessage("1750000000")))), true},
+		"Ed25519, time zero":           {edKey.Verify(text, stamp(0, ed25519.Sign(ed, edMessage("0")))), true},
+		"Ed25519, time of 2^63":        {edKey.Verify(text, stamp(1<<63, ed25519.Sign(ed, edMessage("9223372036854775808")))), false},
+		"Ed25519, time wrapped around": {edKey.Verify(text, stamp(1<<63, ed25519.Sign(ed, edMessage("-9223372036854775808")))), false},
+		"ML-DSA-44":                    {pqKey.Verify(text, signPQ(unix, subtree("w", c.Origin, unix, 0, size, c.Root))), true},
+		"ML-DSA-44, time zero":         {pqKey.Verify(text, signPQ(0, subtree("w", c.Origin, 0, 0, size, c.Root))), true},
+		"ML-DSA-44, time of 2^63":      {pqKey.Verify(text, signPQ(1<<63, subtree("w", c.Origin, 1<<63, 0, size, c.Root))), false},
+		"ML-DSA-44, another cosigner":  {pqKey.Verify(text, signPQ(unix, subtree("v", c.Origin, unix, 0, size, c.Root))), false},
+		"subtree":                      {ranged(0, 8, 13), true},
+		"subtree from zero, with time": {ranged(unix, 0, 8), true},
+		// "If start is not zero, timestamp MUST be zero."
+		"subtree with time":    {ranged(unix, 8, 13), false},
+		"subtree going back":   {ranged(0, 13, 8), false},
+		"subtree beyond int64": {ranged(0, 1<<63, 1<<63+1), false},
+	} {
+		if k.got != k.want {
+			t.Errorf("%s: %v", name, k.got)
 		}
 	}
 }
