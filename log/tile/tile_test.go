@@ -131,7 +131,7 @@ func TestBundle(t *testing.T) {
 		}
 	}
 	// Appending to one entry must not reach into the next.
-	_ = append(got[0], 0xff)
+	_ = append(got[0], 0xff, 0xff, 0xff)
 	if !bytes.Equal(got[1], leaves[1]) {
 		t.Error("entries of a bundle overlap")
 	}
