@@ -8,21 +8,18 @@ SHELL := bash
 # then the go command would refuse to build.
 export CGO_ENABLED := 0
 export GOFLAGS := $(filter-out -buildvcs=%,$(GOFLAGS)) -buildvcs=false
+# Nor does a workspace file in a folder above have a say.
+export GOWORK := off
 
-PKGS      ?= ./...
+PKGS      := ./...
 # How long or how often each Fuzz target runs. A count never meets a deadline in the middle of an input.
-FUZZTIME  ?= 10000x
-BENCH     ?= .
-BENCHTIME ?= 1s
+FUZZTIME  := 10000x
+BENCH     := .
+BENCHTIME := 1s
 # The rooms with goroutines of their own.
-RACEPKGS  ?= ./log ./log/server/... ./storage/... ./client/... ./witness/...
+RACEPKGS  := ./log ./log/server/... ./storage/... ./client/... ./witness/...
 # Flags for a single run, as in: make test TESTFLAGS='-run Policy -v'
-TESTFLAGS ?=
-
-TOOL    := go tool -modfile=.ci/tools.mod
-FOREIGN := go -C testdata/foreign
-# What linters call a mistake here: everything but the form of comments and names, which a reader judges.
-CHECKS  := all,-ST1000,-ST1003,-ST1016,-ST1020,-ST1021,-ST1022,-QF*
+TESTFLAGS :=
 
 .PHONY: help
 help: ## print these targets
@@ -32,7 +29,7 @@ help: ## print these targets
 fetch: ## download every module that the other targets use
 	go list -deps -test -tags e2e ./... >/dev/null
 	go list -modfile=.ci/tools.mod -deps tool >/dev/null
-	$(FOREIGN) list -deps ./... tool >/dev/null
+	go -C testdata/foreign list -deps ./... tool >/dev/null
 
 .PHONY: build
 build: ## build the programs into bin/
@@ -61,14 +58,7 @@ bench: ## run the benchmarks (BENCH=regexp BENCHTIME=3s)
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, errcheck, ineffassign, unparam
-	@unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w is needed on:"; echo "$$unformatted"; exit 1; fi
-	bash -n .ci/run .ci/fuzz .ci/e2e .ci/generated
-	go vet -tags e2e ./...
-	$(FOREIGN) vet ./...
-	$(TOOL) staticcheck -tags e2e -checks '$(CHECKS)' ./...
-	$(TOOL) errcheck -tags e2e -ignoretests -exclude .ci/errcheck.txt ./...
-	$(TOOL) ineffassign ./...
-	$(TOOL) unparam -tests=false ./...
+	@.ci/lint
 
 .PHONY: demo
 demo: ## a log, three witnesses, and an operator who rewrites history
