@@ -187,7 +187,7 @@ func (c *checker) entries(n int64, width int) ([][]byte, error) {
 	sealed, err := c.cfg.Store.Get(c.ctx, numberKey(prefixBundle, n))
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		bundle, err = readRuns(c.ctx, c.cfg.Store, n, width)
+		bundle, err = readRuns(c.ctx, c.cfg.Store, n)
 	case err == nil:
 		c.report.Sealed++
 		bundle, err = decompressBundle(sealed)

@@ -26,6 +26,8 @@ func (x extra) size() int64 {
 const maxExtras = 64
 
 type extras struct {
+	maxBytes int64 // of those that ride along with one commit
+
 	mu    sync.Mutex
 	queue []extra
 }
@@ -34,22 +36,21 @@ type extras struct {
 func (e *extras) add(x extra) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.queue) >= maxExtras {
+	if len(e.queue) >= maxExtras || x.size() > e.maxBytes {
 		return false
 	}
 	e.queue = append(e.queue, x)
 	return true
 }
 
-// take removes and returns the oldest extras of at most maxBytes together, and
-// at least one when there is one.
-func (e *extras) take(maxBytes int64) []extra {
+// take removes and returns the oldest extras that fit into one commit.
+func (e *extras) take() []extra {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	n, bytes := 0, int64(0)
 	for n < len(e.queue) {
 		bytes += e.queue[n].size()
-		if n > 0 && bytes > maxBytes {
+		if bytes > e.maxBytes {
 			break
 		}
 		n++
@@ -75,7 +76,7 @@ func resolveExtras(riding []extra, err error) {
 func (l *Log) write(ctx context.Context, put []storage.KV, remove [][]byte) error {
 	x := extra{put: put, remove: remove, done: make(chan error, 1)}
 	if !l.extras.add(x) {
-		return fmt.Errorf("%w: too many writes are waiting", ErrFull)
+		return fmt.Errorf("%w: %d bytes, or too many writes before them", ErrFull, x.size())
 	}
 	l.pool.signal()
 	select {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -365,12 +366,11 @@ func syncDir(dir string) error {
 	return nil
 }
 
-// MemoryGuard is a Guard for tests: it keeps the head in memory. Before, when
-// set, runs before each Advance; an error from it is returned and the head is
-// kept as it was.
+// MemoryGuard is a Guard for tests: it keeps the head in memory.
 type MemoryGuard struct {
+	mu     sync.Mutex
 	head   Head
-	Before func(Head) error
+	before func(Head) error
 }
 
 var _ Guard = (*MemoryGuard)(nil)
@@ -378,16 +378,33 @@ var _ Guard = (*MemoryGuard)(nil)
 // NewMemoryGuard returns a guard that remembers h.
 func NewMemoryGuard(h Head) *MemoryGuard { return &MemoryGuard{head: h} }
 
+// Before has fn run before each later Advance. An error from it is returned,
+// and the head is kept as it was.
+func (g *MemoryGuard) Before(fn func(Head) error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.before = fn
+}
+
 // Head implements Guard.
-func (g *MemoryGuard) Head() Head { return g.head }
+func (g *MemoryGuard) Head() Head {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.head
+}
 
 // Advance implements Guard.
 func (g *MemoryGuard) Advance(h Head) error {
-	if g.Before != nil {
-		if err := g.Before(h); err != nil {
+	g.mu.Lock()
+	before := g.before
+	g.mu.Unlock()
+	if before != nil {
+		if err := before(h); err != nil {
 			return err
 		}
 	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.head = h
 	return nil
 }

@@ -9,7 +9,9 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-func guardHead(size int64) Head { return Head{Size: size, Root: tlog.Hash{byte(size)}, Time: size, Covered: 1} }
+func guardHead(size int64) Head {
+	return Head{Size: size, Root: tlog.Hash{byte(size)}, Time: size, Covered: 1}
+}
 
 func newGuardFile(t *testing.T) (path, dir string) {
 	t.Helper()

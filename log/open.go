@@ -78,6 +78,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	l := &Log{
 		cfg:      cfg,
 		pool:     newPool(cfg.PoolEntries, cfg.PoolBytes),
+		extras:   extras{maxBytes: cfg.Store.Limits().Bytes / 4},
 		publish:  newPublish(),
 		sealWake: make(chan struct{}, 1),
 	}
@@ -121,7 +122,7 @@ func loadEdge(ctx context.Context, store storage.Store, head Head) (*edge, error
 	n := head.Size / tile.Width
 	if width := int(head.Size % tile.Width); width > 0 {
 		var err error
-		if bundle, err = readRuns(ctx, store, n, width); err != nil {
+		if bundle, err = readRuns(ctx, store, n); err != nil {
 			return nil, err
 		}
 		entries, err := tile.SplitBundle(bundle, width)

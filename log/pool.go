@@ -115,14 +115,15 @@ func (p *pool) signal() {
 }
 
 // take removes and returns the oldest submissions, as many as fit into
-// maxEntries and maxBytes, at least one when there is one.
+// maxEntries and maxBytes with what each costs besides, at least one when there
+// is one.
 func (p *pool) take(maxEntries, maxBytes int) []*Pending {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n, bytes := 0, 0
 	for n < len(p.queue) && n < maxEntries {
 		size := len(p.queue[n].sub.Leaf)
-		if n > 0 && bytes+size > maxBytes {
+		if n > 0 && bytes+size+(n+1)*entryOverhead > maxBytes {
 			break
 		}
 		bytes += size

@@ -72,7 +72,10 @@ func (l *Log) readBundle(ctx context.Context, v *view, t tile.Tile) (data []byte
 	}
 	sealed, err := l.cfg.Store.Get(ctx, numberKey(prefixBundle, t.N))
 	if errors.Is(err, storage.ErrNotFound) {
-		entries, err := readRuns(ctx, l.cfg.Store, t.N, t.W)
+		entries, err := readRuns(ctx, l.cfg.Store, t.N)
+		if err == nil {
+			entries, err = firstEntries(entries, t.W)
+		}
 		if err == nil {
 			return entries, false, nil
 		}
@@ -97,8 +100,8 @@ func (l *Log) readBundle(ctx context.Context, v *view, t tile.Tile) (data []byte
 	return entries, false, nil
 }
 
-// readRuns returns the first width entries of an unsealed bundle.
-func readRuns(ctx context.Context, store storage.Store, n int64, width int) ([]byte, error) {
+// readRuns returns all that is stored of an unsealed bundle.
+func readRuns(ctx context.Context, store storage.Store, n int64) ([]byte, error) {
 	var entries []byte
 	err := store.Scan(ctx, numberKey(prefixRun, n*tile.Width), numberKey(prefixRun, (n+1)*tile.Width), func(_, value []byte) error {
 		entries = append(entries, value...)
@@ -107,7 +110,7 @@ func readRuns(ctx context.Context, store storage.Store, n int64, width int) ([]b
 	if err != nil {
 		return nil, fmt.Errorf("log: reading bundle %d: %w", n, err)
 	}
-	return firstEntries(entries, width)
+	return entries, nil
 }
 
 // firstEntries cuts a bundle behind its first width entries.

@@ -3,6 +3,7 @@ package log
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -21,15 +22,18 @@ func (l *Log) sealMore() {
 
 // seal packs complete bundles, from the oldest unsealed one on, into the form
 // they are served in. It only computes; the sequencer writes. A crash between
-// leaves the runs, and the next start goes on from there.
+// leaves the runs, and the next start goes on from there. So does a bundle that
+// is too large for one commit even when compressed: it stays in runs for good.
 func (l *Log) seal(next int64) {
 	for {
 		if next < l.Head().Size/tile.Width && l.haltReason() == nil {
-			if err := l.sealBundle(l.ctx, next); err == nil {
+			err := l.sealBundle(l.ctx, next)
+			if err != nil && l.ctx.Err() == nil {
+				l.cfg.Logger.Warn("bundle stays unsealed", "bundle", next, "error", err)
+			}
+			if err == nil || errors.Is(err, errTooLargeToSeal) {
 				next++
 				continue
-			} else if l.ctx.Err() == nil {
-				l.cfg.Logger.Warn("bundle stays unsealed for now", "bundle", next, "error", err)
 			}
 		}
 		select {
@@ -72,8 +76,13 @@ func (l *Log) sealBundle(ctx context.Context, n int64) error {
 		{Key: numberKey(prefixBundle, n), Value: sealed},
 		{Key: numberKey(prefixIdentity, n*tile.Width), Value: identities},
 	}
+	if (extra{put: put, remove: remove}).size() > l.extras.maxBytes {
+		return errTooLargeToSeal
+	}
 	return l.write(ctx, put, remove)
 }
+
+var errTooLargeToSeal = errors.New("log: too large for one commit even when compressed")
 
 func compressBundle(entries []byte) ([]byte, error) {
 	var b bytes.Buffer

@@ -29,7 +29,7 @@ func (l *Log) sequence() {
 		case <-l.pool.wake:
 		}
 		batch := l.pool.take(maxEntries, maxBytes)
-		riding := l.extras.take(limits.Bytes / 4)
+		riding := l.extras.take()
 		if len(batch) == 0 && len(riding) == 0 {
 			continue
 		}
@@ -159,7 +159,7 @@ func (l *Log) place(g *group, p *Pending) {
 		g.repeats = append(g.repeats, repeat{p, i})
 		return
 	}
-	pos, content, err := l.Lookup(l.ctx, s.Identity)
+	pos, content, err := l.Lookup(context.Background(), s.Identity)
 	switch {
 	case err == nil && content != s.Content:
 		p.resolve(Position{}, &IdentityConflict{Index: pos.Index})
