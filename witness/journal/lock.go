@@ -28,3 +28,15 @@ func lockFile(path string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// Lock waits for an exclusive lock on the file at path, which it makes if need be.
+func Lock(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening lock file: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(fmt.Errorf("locking %s: %w", path, err), f.Close())
+	}
+	return func() { _ = f.Close() }, nil // closing releases the lock
+}
