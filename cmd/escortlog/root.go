@@ -70,7 +70,19 @@ Where several apply, the first of 4, 5, 2, 1, 3.`,
 
 // commands is the list of everything escortlog can do, in the order of its help.
 func commands() []*cobra.Command {
-	return []*cobra.Command{}
+	return []*cobra.Command{
+		newKeygenCommand(),
+		newRegisterKeyCommand(),
+		newRevokeKeyCommand(),
+		newChangeAdminsCommand(),
+		newRegisterSourceCommand(),
+		newRetireSourceCommand(),
+		newCosignCommand(),
+		newPAECommand(),
+		newSubmitCommand(),
+		newImportCommand(),
+		newSchemaCommand(),
+	}
 }
 
 // markStart wraps every command so that run can tell an error about the command

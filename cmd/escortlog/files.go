@@ -1,0 +1,117 @@
+package main
+
+import (
+	"crypto"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/escortlog/escortlog/log/checkpoint"
+	"github.com/escortlog/escortlog/log/event"
+)
+
+// createFile writes a new durable file. An existing one is a usage error: what
+// these commands write (keys, envelopes) is never replaced by accident.
+func createFile(name string, content []byte, mode fs.FileMode) (err error) {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if errors.Is(err, fs.ErrExist) {
+		return usageErrorf("%s exists already and is not overwritten; name another file", name)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			// A file with half of its content is worse than none.
+			err = errors.Join(err, os.Remove(name))
+		}
+	}()
+	_, err = f.Write(content)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// replaceFile writes a file so that a reader, or a crash, finds the old content
+// or the new one and nothing between.
+func replaceFile(name string, content []byte, mode fs.FileMode) (err error) {
+	f, err := os.CreateTemp(filepath.Dir(name), ".escortlog-*")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), name)
+}
+
+// readFile returns the content of a file, or of standard input for "-".
+func readFile(stdin io.Reader, name string, most int64) ([]byte, error) {
+	r := stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, &exitError{code: exitUsage, err: err}
+		}
+		defer f.Close()
+		r = f
+	}
+	content, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	if int64(len(content)) > most {
+		return nil, usageErrorf("%s is larger than %d bytes", name, most)
+	}
+	return content, nil
+}
+
+// maxKeyFile bounds a key file, in bytes.
+const maxKeyFile = 64 << 10
+
+func readPrivateKey(name string) (crypto.Signer, error) {
+	text, err := readFile(nil, name, maxKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	key, err := event.ParsePrivateKeyPEM(text)
+	if err != nil {
+		return nil, usageErrorf("%s: %w", name, err)
+	}
+	return key, nil
+}
+
+func readPublicKey(name string) (*event.PublicKey, error) {
+	text, err := readFile(nil, name, maxKeyFile)
+	if err != nil {
+		return nil, err
+	}
+	key, err := event.ParsePublicKeyPEM(text)
+	if err != nil {
+		return nil, usageErrorf("%s: %w (want the .pub file that keygen writes)", name, err)
+	}
+	return key, nil
+}
+
+// readPolicy reads a tlog-policy, or returns nil for no name.
+func readPolicy(name string) (*checkpoint.Policy, error) {
+	if name == "" {
+		return nil, nil
+	}
+	text, err := readFile(nil, name, 1<<20)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := checkpoint.ParsePolicy(text)
+	if err != nil {
+		return nil, usageErrorf("--policy %s: %w", name, err)
+	}
+	return policy, nil
+}
