@@ -1,0 +1,102 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// shutdownTimeout is how long requests under way have to end after the waiters
+// among them were released.
+const shutdownTimeout = 20 * time.Second
+
+// Serve answers on l until ctx ends, or the log stops, or serving fails. Then it
+// releases every waiter, lets requests under way end, and returns when no
+// goroutine of it is left. It closes l. tlsConfig may be nil.
+//
+// The error is nil when ctx ended, and wraps the log's when the log stopped.
+func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Config) error {
+	l = &limitedListener{Listener: l, room: make(chan struct{}, s.cfg.Limits.Connections), refused: s.metrics.connectionsRefused.Inc}
+	srv := &http.Server{
+		Handler:           s.handler,
+		TLSConfig:         tlsConfig,
+		ReadHeaderTimeout: 10 * time.Second,
+		// A submission waits for its proof between reading and writing, so
+		// bodies and answers have deadlines of their own; this one is the last
+		// resort.
+		WriteTimeout:   s.cfg.Limits.BodyTimeout + s.cfg.Limits.CommitTimeout + s.cfg.Limits.MaxWait + s.cfg.Limits.WriteTimeout,
+		IdleTimeout:    2 * time.Minute,
+		MaxHeaderBytes: 32 << 10,
+		ErrorLog:       slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() {
+		if tlsConfig != nil {
+			served <- srv.ServeTLS(l, "", "")
+			return
+		}
+		served <- srv.Serve(l)
+	}()
+
+	var cause error
+	select {
+	case <-ctx.Done():
+	case <-s.log.Done():
+		cause = fmt.Errorf("the log stopped: %w", errors.Join(s.log.Err()))
+	case err := <-served:
+		cause = fmt.Errorf("serving: %w", err)
+		served <- err
+	}
+
+	s.Stop()
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := srv.Shutdown(drain); err != nil {
+		s.cfg.Logger.Warn("requests were still under way at shutdown and are broken off", "error", err)
+		srv.Close()
+	}
+	<-served
+	return cause
+}
+
+// limitedListener closes connections beyond a number at once, rather than
+// leaving them to hang in the queue of the kernel behind others.
+type limitedListener struct {
+	net.Listener
+	room    chan struct{}
+	refused func()
+}
+
+func (l *limitedListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.room <- struct{}{}:
+			return &limitedConn{Conn: conn, leave: func() { <-l.room }}, nil
+		default:
+			l.refused()
+			conn.Close()
+		}
+	}
+}
+
+type limitedConn struct {
+	net.Conn
+	once  sync.Once
+	leave func()
+}
+
+func (c *limitedConn) Close() error {
+	err := c.Conn.Close()
+	c.once.Do(c.leave)
+	return err
+}

@@ -1,0 +1,250 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/escortlog/escortlog/log"
+	"github.com/escortlog/escortlog/log/checkpoint"
+)
+
+// postEvents takes one event or a batch.
+func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) {
+	v, refused := s.limiter.enter(clientAddr(r, s.cfg.TrustedProxies))
+	if refused != nil {
+		w.Header().Set("Connection", "close")
+		writeProblem(w, refused)
+		return
+	}
+	defer v.leave()
+
+	m, candidates, err := s.receive(w, r, v)
+	if err != nil {
+		s.metrics.events.WithLabelValues(toRefusal(err).slug).Inc()
+		if status := toRefusal(err).status(); status < 500 && status != http.StatusTooManyRequests {
+			v.failed(1)
+		}
+		s.fail(w, r, err)
+		return
+	}
+	commit, cancel := context.WithTimeout(r.Context(), s.cfg.Limits.CommitTimeout)
+	s.door.submit(commit, candidates)
+	cancel()
+	v.drop() // what waits from here on are a few numbers
+
+	v.failed(s.account(candidates))
+	if r.Context().Err() != nil {
+		return // nobody is there to be answered
+	}
+	if m.batch() {
+		s.answerBatch(w, r, candidates)
+		return
+	}
+	s.answerOne(w, r, candidates[0])
+}
+
+// receive reads the body: 413, then 415, then 400.
+func (s *Server) receive(w http.ResponseWriter, r *http.Request, v *visit) (mode, []*candidate, error) {
+	m, unsupported := modeOf(r)
+	limit := s.cfg.Limits.EventBytes
+	if m.batch() {
+		limit = s.cfg.Limits.BatchBytes
+	}
+	body, err := s.readBody(w, r, v, limit)
+	if err != nil {
+		return m, nil, err
+	}
+	if unsupported != nil {
+		return m, nil, unsupported
+	}
+	candidates, err := s.candidates(r, m, body)
+	return m, candidates, err
+}
+
+// account counts the candidates and returns how many failures their sender has
+// to answer for.
+func (s *Server) account(candidates []*candidate) (failures int) {
+	for _, c := range candidates {
+		s.metrics.event(c)
+		if c.err != nil && toRefusal(c.err).status() < 500 {
+			failures++
+		}
+	}
+	return failures
+}
+
+// answerOne answers a single event.
+func (s *Server) answerOne(w http.ResponseWriter, r *http.Request, c *candidate) {
+	if c.err != nil {
+		s.fail(w, r, c.err)
+		return
+	}
+	prefer := parsePrefer(r, s.cfg.Limits)
+	h := w.Header()
+	if prefer.applied != "" {
+		h.Set("Preference-Applied", prefer.applied)
+	}
+	var pub *log.Published
+	if !prefer.async || c.position.Existing {
+		pub = s.await(r.Context(), c.position.Index+1, prefer.wait)
+	}
+	var proof *checkpoint.Proof
+	if pub != nil {
+		var err error
+		if proof, err = s.prove(r.Context(), c.position, pub); err != nil {
+			s.fail(w, r, err)
+			return
+		}
+	}
+	h.Set("Location", "/v1/entries/"+strconv.FormatInt(c.position.Index, 10))
+	h.Set("Vary", "Accept, Prefer")
+	status := http.StatusCreated
+	switch {
+	case proof == nil:
+		status = http.StatusAccepted
+	case c.position.Existing:
+		status = http.StatusOK
+	}
+	s.extendWrite(w)
+	if proof != nil && negotiate(r, typeJSON, typeText) == typeText {
+		writeBody(w, status, "text/plain; charset=utf-8", proof.Marshal())
+		return
+	}
+	writeJSON(w, status, newReceipt(c.position, proof))
+}
+
+// answerBatch answers a batch: each event with its own status, all proofs to
+// one checkpoint.
+func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, candidates []*candidate) {
+	size, existing := int64(0), true
+	for _, c := range candidates {
+		if c.err == nil {
+			size = max(size, c.position.Index+1)
+			existing = existing && c.position.Existing
+		}
+	}
+	prefer := parsePrefer(r, s.cfg.Limits)
+	if prefer.applied != "" {
+		w.Header().Set("Preference-Applied", prefer.applied)
+	}
+	var pub *log.Published
+	if !prefer.async || existing {
+		pub = s.await(r.Context(), size, prefer.wait)
+	}
+	answer := batchReceipt{Entries: make([]batchEntry, len(candidates))}
+	status := http.StatusOK
+	if pub == nil && size > 0 {
+		status = http.StatusAccepted
+	}
+	var retry time.Duration
+	for i, c := range candidates {
+		e := &answer.Entries[i]
+		if c.err == nil {
+			c.err = s.fillEntry(r.Context(), e, c, pub)
+		}
+		if c.err != nil {
+			refused := toRefusal(c.err)
+			if refused.status() >= 500 {
+				s.cfg.Logger.ErrorContext(r.Context(), "an event of a batch failed", "element", i, "error", c.err)
+			}
+			retry = max(retry, refused.retryAfter)
+			p := refused.document()
+			*e = batchEntry{Status: p.Status, Type: p.Type, Title: p.Title, Detail: p.Detail, Pointer: p.Pointer, Index: p.Index}
+		}
+	}
+	if pub != nil {
+		answer.Checkpoint = string(pub.Note)
+	}
+	if retry > 0 {
+		w.Header().Set("Retry-After", retrySeconds(retry))
+	}
+	w.Header().Set("Vary", "Prefer")
+	s.extendWrite(w)
+	writeJSON(w, status, answer)
+}
+
+// fillEntry makes the receipt of one logged event of a batch.
+func (s *Server) fillEntry(ctx context.Context, e *batchEntry, c *candidate, pub *log.Published) error {
+	*e = batchEntry{Status: http.StatusCreated, Index: &c.position.Index, LeafHash: c.position.LeafHash[:], Time: &c.position.Time}
+	if pub == nil {
+		e.Status = http.StatusAccepted
+		return nil
+	}
+	if c.position.Existing {
+		e.Status = http.StatusOK
+	}
+	proof, err := s.prove(ctx, c.position, pub)
+	if err != nil {
+		return err
+	}
+	e.Proof = hashList(proof.Hashes)
+	return nil
+}
+
+// await waits for a published checkpoint of at least size leaves that meets the
+// policy. It returns nil when there is none within wait, when the server or the
+// log stops, or when ctx ends: the event is durable all the same.
+func (s *Server) await(ctx context.Context, size int64, wait time.Duration) *log.Published {
+	pub := s.log.Published()
+	if pub == nil || pub.Size < size {
+		if wait <= 0 || s.stopping.Err() != nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		defer context.AfterFunc(s.stopping, cancel)()
+		var err error
+		if pub, err = s.log.WaitPublished(ctx, size); err != nil {
+			return nil
+		}
+	}
+	if _, err := s.prover.note(pub); errors.Is(err, checkpoint.ErrQuorum) {
+		return nil
+	}
+	return pub
+}
+
+// prove makes a verified proof and raises the alarm where there is none.
+func (s *Server) prove(ctx context.Context, pos log.Position, pub *log.Published) (*checkpoint.Proof, error) {
+	proof, err := s.prover.prove(ctx, pos, pub)
+	if errors.Is(err, errUnproven) {
+		s.metrics.proofFailures.Inc()
+		return nil, refuse("proof-failed", "Leaf %d is durable, and the proof made for it does not verify.", pos.Index).because(err)
+	}
+	if err != nil {
+		return nil, readRefusal(err)
+	}
+	return proof, nil
+}
+
+// extendWrite gives the answer its time to be taken, after a wait that may have
+// used up the server's.
+func (s *Server) extendWrite(w http.ResponseWriter) {
+	// A recorder in a test has no deadlines; a server's connection does.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.cfg.Limits.WriteTimeout))
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("server: marshalling an answer: %v", err))
+	}
+	writeBody(w, status, "application/json", append(body, '\n'))
+}
+
+func writeBody(w http.ResponseWriter, status int, contentType string, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
+	w.WriteHeader(status)
+	w.Write(body)
+}
