@@ -158,14 +158,20 @@ func hasForbiddenRune(s string) bool {
 // and at most nine digits of a second. A leap second (:60) is refused, since
 // hardly any reader knows it.
 func parseTime(s string) (t time.Time, problem string) {
-	const problemText = "must be an RFC 3339 time in UTC, such as 2026-01-31T09:30:00.123Z"
-	if len(s) < len("2006-01-02T15:04:05Z") || len(s) > len("2006-01-02T15:04:05.999999999Z") ||
-		s[10] != 'T' || s[len(s)-1] != 'Z' || strings.Contains(s, ",") {
-		return time.Time{}, problemText
+	const shape = "0000-00-00T00:00:00"
+	problem = "must be an RFC 3339 time in UTC, such as 2026-01-31T09:30:00.123Z"
+	if len(s) <= len(shape) || len(s) > len(shape)+len(".999999999Z") {
+		return time.Time{}, problem
+	}
+	// time.Parse by itself takes an hour of one digit and a comma for a dot.
+	for i, c := range []byte(s[:len(shape)]) {
+		if digit := c >= '0' && c <= '9'; digit != (shape[i] == '0') || !digit && c != shape[i] {
+			return time.Time{}, problem
+		}
 	}
 	t, err := time.Parse("2006-01-02T15:04:05Z", s)
-	if err != nil {
-		return time.Time{}, problemText
+	if err != nil || strings.Contains(s, ",") {
+		return time.Time{}, problem
 	}
 	return t, ""
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -32,6 +33,16 @@ const (
 // LogSource returns the source of authority events of the log with this
 // origin. No key can be registered for it.
 func LogSource(origin string) string { return "urn:escortlog:log:" + origin }
+
+// CheckOrigin returns an error when no log can have this origin: it must be
+// 1 to 255 characters that a URI may contain, but no "+", since it is also the
+// name of the log's keys (https://c2sp.org/signed-note).
+func CheckOrigin(origin string) error {
+	if origin == "" || len(origin) > 255 || strings.Contains(origin, "+") || !isAbsoluteURI(LogSource(origin)) {
+		return fmt.Errorf("event: %q cannot be the origin of a log: use 1 to 255 URI characters without +, such as log.example.com/escort", origin)
+	}
+	return nil
+}
 
 // Majority returns the default threshold for n administrators: more than half.
 func Majority(n int) int { return n/2 + 1 }
@@ -169,6 +180,9 @@ type (
 // NewLogCreated returns the payload of leaf 0, which is not signed. It has
 // passed everything that [Directory.Apply] checks at index 0.
 func NewLogCreated(id string, at time.Time, g Genesis) ([]byte, error) {
+	if err := CheckOrigin(g.Origin); err != nil {
+		return nil, err
+	}
 	if g.Threshold == 0 {
 		g.Threshold = Majority(len(g.Administrators))
 	}
@@ -290,6 +304,9 @@ func parseGenesis(ev *Event) (*Genesis, error) {
 	d, err := decode[logCreatedJSON](ev)
 	if err != nil {
 		return nil, err
+	}
+	if err := CheckOrigin(d.Log); err != nil {
+		return nil, invalid(SlugSchema, "/data/log", "%v", err)
 	}
 	if ev.Source != LogSource(d.Log) {
 		return nil, forbidden(SlugWrongSource, "the source of log.created must be %s", LogSource(d.Log))

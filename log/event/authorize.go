@@ -52,8 +52,13 @@ func (d *Directory) authorizeOrdinary(e *entry.Entry, ev *Event) error {
 	if isReserved(ev.Type) {
 		return reservedType(ev.Type)
 	}
-	if ev.Source == LogSource(d.Origin()) {
-		return forbidden(SlugWrongSource, "the source %s is for authority events only", ev.Source)
+	if err := d.checkSource(ev.Source); err != nil {
+		return err
+	}
+	if ev.Type == TypeIndexPublished {
+		if chain, err := chainOf(ev); err != nil || chain.Log != d.Origin() {
+			return forbidden(SlugWrongLog, "the index is of the log %q, this one is %q", chain.Log, d.Origin())
+		}
 	}
 	if len(e.Signatures) > 0 {
 		if err := d.granted(e, ev); err != nil {
@@ -212,10 +217,12 @@ type signers struct {
 func newSigners(d *Directory, e *entry.Entry) *signers {
 	s := &signers{d: d}
 	for _, sig := range e.Signatures {
+		list := &s.others
 		if k, ok := d.keys[sig.KeyID]; ok && k.Active {
-			s.admins = append(s.admins, sig.KeyID)
-		} else {
-			s.others = append(s.others, sig.KeyID)
+			list = &s.admins
+		}
+		if !slices.Contains(*list, sig.KeyID) { // one key is one signer, however often it signs
+			*list = append(*list, sig.KeyID)
 		}
 	}
 	return s

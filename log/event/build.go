@@ -2,6 +2,8 @@ package event
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,6 +78,13 @@ func Build(a Attributes, data any) ([]byte, error) {
 		return nil, err
 	}
 	return payload, nil
+}
+
+// PrevHash returns what the attribute prevhash of a source's next event must
+// be: the hex SHA-256 of this payload.
+func PrevHash(payload []byte) string {
+	sum := sha256.Sum256(payload)
+	return hex.EncodeToString(sum[:])
 }
 
 // Canonical returns the payload that stands for an event received in HTTP
