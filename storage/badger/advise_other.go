@@ -1,0 +1,5 @@
+//go:build !linux
+
+package badger
+
+func adviseMaps(string) {}

@@ -1,0 +1,143 @@
+package badger
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+
+	engine "github.com/dgraph-io/badger/v4"
+
+	"github.com/escortlog/escortlog/storage"
+	"github.com/escortlog/escortlog/storage/internal/batch"
+)
+
+// Commit implements storage.Store: one batch is one transaction of the engine.
+//
+// Beside the contract's errors it returns one for a batch that no store takes
+// (a key twice, too long, empty, or the head's; no new head): nothing was
+// applied then, and the store goes on.
+func (s *Store) Commit(ctx context.Context, b *storage.Batch) error {
+	if err := batch.Check(b, limits); err != nil {
+		return err
+	}
+	if err := s.lockWriter(ctx); err != nil {
+		return err
+	}
+	defer s.unlockWriter()
+	if err := s.refused(b); err != nil {
+		return err
+	}
+	if err := s.apply(b); err != nil {
+		return s.fail(fmt.Errorf("storage/badger: commit failed, outcome unknown, open the store again: %w", err))
+	}
+	s.head = bytes.Clone(b.NewHead)
+	if s.written += b.Size(); s.opts.ReclaimAfter > 0 && s.written >= s.opts.ReclaimAfter {
+		s.written = 0
+		s.wakeReclaim()
+	}
+	return nil
+}
+
+// lockWriter waits for the token of the one writer.
+func (s *Store) lockWriter(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("storage/badger: commit not begun: %w", err)
+	}
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed {
+		return storage.ErrClosed
+	}
+	select {
+	case <-s.writer:
+	case <-ctx.Done():
+		return fmt.Errorf("storage/badger: commit not begun: %w", ctx.Err())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		s.unlockWriter()
+		return storage.ErrClosed
+	}
+	return nil
+}
+
+func (s *Store) unlockWriter() { s.writer <- struct{}{} }
+
+// refused returns the error of a batch that must not be begun.
+func (s *Store) refused(b *storage.Batch) error {
+	s.mu.Lock()
+	failed := s.failed
+	s.mu.Unlock()
+	if failed == nil && s.tripped.err() != nil {
+		failed = s.fail(fmt.Errorf("storage/badger: the engine failed, open the store again: %w", s.tripped.err()))
+	}
+	if failed != nil {
+		return failed
+	}
+	if !bytes.Equal(s.head, b.OldHead) {
+		return storage.ErrHeadMoved
+	}
+	// A value is written to its log, a key to the WAL and to a table.
+	return checkFree(s.dir, s.opts.MinFree+2*b.Size())
+}
+
+// fail makes err the result of every later commit.
+func (s *Store) fail(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil {
+		s.failed = err
+		s.log.Error("the store takes no more commits until it is opened again", "error", err)
+	}
+	return s.failed
+}
+
+// apply writes b and returns once it is durable. A crash before that leaves all
+// of b or nothing: the WAL's last record of a transaction makes it count, and
+// the values it points to are on the disk before it is written.
+func (s *Store) apply(b *storage.Batch) error {
+	next := s.version + 1
+	txn := s.db.NewTransactionAt(s.version, true)
+	defer txn.Discard()
+	for _, kv := range b.Put {
+		if err := set(txn, kv.Key, kv.Value); err != nil {
+			return err
+		}
+	}
+	for _, k := range b.Delete {
+		if err := txn.Delete(userKey(k)); err != nil {
+			return err
+		}
+	}
+	if err := set(txn, storage.HeadKey, b.NewHead); err != nil {
+		return err
+	}
+	if err := txn.CommitAt(next, nil); err != nil {
+		return err
+	}
+	// A failed sync of the value log fails no commit, it is only logged; then
+	// the WAL points to values that may not be there after a crash.
+	if err := s.tripped.err(); err != nil {
+		return err
+	}
+	// The WAL or the value log this went into may be new.
+	if err := s.syncNames(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.version = next
+	s.mu.Unlock()
+	return nil
+}
+
+func set(txn *engine.Txn, key, value []byte) error {
+	err := txn.Set(userKey(key), seal(key, value))
+	if errors.Is(err, engine.ErrTxnTooBig) {
+		// Limits would not tell the truth. Nothing has left the process.
+		return fmt.Errorf("%w: %w", storage.ErrTooLarge, err)
+	}
+	return err
+}

@@ -1,0 +1,45 @@
+// Package badger is the default storage driver: storage.Store on one directory,
+// with Badger (github.com/dgraph-io/badger/v4) underneath.
+//
+// # Where bytes lie
+//
+// One batch is one Badger transaction, numbered by this package from 1 without
+// gaps. Values of 1 KiB and more go to the value log, all else to the WAL and,
+// when 64 MiB of that have come together, to a sorted table. Every value stands
+// behind a CRC-32C of its key and itself.
+//
+// # What Badger 4.9.6 leaves to its user, and what is done here
+//
+// Durability. Badger syncs each transaction, value log before WAL, but a failed
+// sync of the value log is only logged: its log is listened to, and an error
+// there fails the commit. It never syncs the directory after creating a WAL,
+// value log or table: Commit does when the directory changed, and an open
+// iterator keeps Badger from removing what the new files replace until then.
+//
+// Failed commits. After an error, values of the failed transaction are visible
+// in Badger; reads here stay at the last commit that succeeded, and no commit
+// is taken until the store is opened again.
+//
+// Full disk. Badger writes through mapped files, where a full disk is a SIGBUS:
+// Commit asks for the free space first.
+//
+// Opening. Badger repairs by dropping: the tail of a WAL or value log after a
+// damaged record, tables that a damaged MANIFEST does not name, without an
+// error. Open checks all tables, WALs and the MANIFEST before Badger sees them
+// and refuses, changing nothing. It cannot see that the end of everything is
+// missing; who keeps the head elsewhere can.
+//
+// Reading. Badger gives an empty value for one that it cannot read, and takes a
+// damaged block of a table for its end: so a key is not found, an older value
+// comes back, a scan is shorter. The checksum before each value finds the first;
+// after a key was not found and after each scan the blocks concerned are
+// checked. An older value after damage to a running store's tables is not
+// noticed; the head, the value that matters here, is kept in memory. What a disk
+// error makes of a mapped page is returned as an error.
+//
+// Compaction. One that meets a damaged block or cannot create a table drops keys
+// and reports success. There is none but in Reclaim, which checks all blocks
+// before and compares all keys after.
+//
+// Files are locked against other processes. The system calls used need a Unix.
+package badger
