@@ -45,7 +45,7 @@ func (d *Directory) logCreated(e *entry.Entry, ev *Event) (func(int64), error) {
 	}
 	return func(index int64) {
 		d.genesis = *g
-		d.setAdmins(index, g.Administrators, g.Threshold)
+		d.setAdmins(index, g.Administrators, g.Threshold, nil)
 	}, nil
 }
 
@@ -84,12 +84,14 @@ func (d *Directory) adminsChanged(signed *signers, ev *Event) (func(int64), erro
 	if err := signed.only(fresh...); err != nil {
 		return nil, err
 	}
-	return func(index int64) { d.setAdmins(index, admins, data.Threshold) }, nil
+	return func(index int64) {
+		d.setAdmins(index, admins, data.Threshold, slices.Concat(signed.admins, signed.others))
+	}, nil
 }
 
-// setAdmins makes these the administrators. Former ones stay known, so that
-// old signatures can be verified.
-func (d *Directory) setAdmins(index int64, admins []Administrator, threshold int) {
+// setAdmins makes these the administrators, of whom those in signers have
+// signed. Former ones stay known, so that old signatures can be verified.
+func (d *Directory) setAdmins(index int64, admins []Administrator, threshold int, signers []string) {
 	for _, a := range d.admins {
 		d.updateKey(a.Key.KeyID(), func(k *Key) { k.Active = false })
 	}
@@ -100,7 +102,7 @@ func (d *Directory) setAdmins(index int64, admins []Administrator, threshold int
 		}
 		d.updateKey(id, func(k *Key) {
 			k.Administrator, k.Active, k.Name = true, true, a.Name
-			k.Proven = k.Proven || index > 0
+			k.Proven = k.Proven || slices.Contains(signers, id)
 		})
 	}
 	d.admins, d.threshold = admins, threshold

@@ -7,8 +7,8 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -395,17 +395,22 @@ func FuzzParse(f *testing.F) {
 // samples returns the valid payload of each type, by short name with version.
 func samples(t testing.TB) map[string][]byte {
 	t.Helper()
-	files, err := filepath.Glob("testdata/samples/*.json")
+	m, err := readSamples()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return maps.Clone(m)
+}
+
+var readSamples = sync.OnceValues(func() (map[string][]byte, error) {
+	files, err := filepath.Glob("testdata/samples/*.json")
 	m := map[string][]byte{}
-	for _, file := range slices.Sorted(slices.Values(files)) {
+	for _, file := range files {
 		b, err := os.ReadFile(file)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		m[strings.TrimSuffix(filepath.Base(file), ".json")] = b
 	}
-	return m
-}
+	return m, err
+})

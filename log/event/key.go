@@ -101,6 +101,9 @@ func onePEM(b []byte, blockType string) ([]byte, error) {
 // KeyID returns "spki-sha256:" and 64 hex digits.
 func (k *PublicKey) KeyID() string { return k.keyID }
 
+// String returns the keyid.
+func (k *PublicKey) String() string { return k.keyID }
+
 // Type returns Ed25519, ECDSAP256 or ECDSAP384.
 func (k *PublicKey) Type() string { return k.keyType }
 

@@ -281,8 +281,11 @@ func TestKeysRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	priv, p256 := newKey(t, ECDSAP256)
-	point := priv.(*ecdsa.PrivateKey).PublicKey
-	compressed := elliptic.MarshalCompressed(point.Curve, point.X, point.Y)
+	point, err := priv.(*ecdsa.PrivateKey).PublicKey.Bytes() // 4, x, y
+	if err != nil {
+		t.Fatal(err)
+	}
+	compressed := append([]byte{2 | point[64]&1}, point[1:33]...)
 	compressedSPKI := bytes.Clone(p256.SPKI()[:26])
 	compressedSPKI = append(compressedSPKI, compressed...)
 	compressedSPKI[1], compressedSPKI[24] = byte(len(compressedSPKI)-2), byte(len(compressed)+1)
