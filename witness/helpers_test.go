@@ -96,14 +96,6 @@ func newWitness(t testing.TB, change ...func(*Config)) (*Witness, *conformance.L
 	return openDir(t, dir, change...), l
 }
 
-func (w *Witness) verifiers() []*checkpoint.Verifier {
-	var vs []*checkpoint.Verifier
-	for _, s := range w.signers {
-		vs = append(vs, s.Verifier())
-	}
-	return vs
-}
-
 // status returns the status of an error of a call.
 func status(t testing.TB, err error) int {
 	t.Helper()

@@ -51,18 +51,9 @@ func Init(c InitConfig) ([]string, error) {
 	if err := refuseExisting(c.Dir); err != nil {
 		return nil, err
 	}
-	for _, d := range []string{c.Dir, keysDir(c.Dir), filepath.Dir(statePath(c.Dir)), evidencePath(c.Dir)} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
-			return nil, fmt.Errorf("making the witness directory: %w", err)
-		}
-	}
-	if err := journal.Create(statePath(c.Dir)); err != nil {
-		return nil, err
-	}
-	if err := journal.WriteFile(logsPath(c.Dir), []byte(emptyLogList), 0o644); err != nil {
-		return nil, err
-	}
+	// Keys first: a name that no key can have leaves nothing behind.
 	var vkeys []string
+	var files [][]byte
 	for _, k := range keyFiles {
 		s, err := checkpoint.GenerateSigner(c.Name, k.alg, c.Rand)
 		if err != nil {
@@ -74,10 +65,23 @@ func Init(c InitConfig) ([]string, error) {
 				return nil, err
 			}
 		}
-		if err := journal.WriteFile(filepath.Join(keysDir(c.Dir), k.name), data, 0o600); err != nil {
+		vkeys, files = append(vkeys, s.VKey()), append(files, data)
+	}
+	for _, d := range []string{c.Dir, keysDir(c.Dir), filepath.Dir(statePath(c.Dir)), evidencePath(c.Dir)} {
+		if err := os.MkdirAll(d, 0o700); err != nil {
+			return nil, fmt.Errorf("making the witness directory: %w", err)
+		}
+	}
+	if err := journal.Create(statePath(c.Dir)); err != nil {
+		return nil, err
+	}
+	if err := journal.WriteFile(logsPath(c.Dir), []byte(emptyLogList), 0o644); err != nil {
+		return nil, err
+	}
+	for i, k := range keyFiles {
+		if err := journal.WriteFile(filepath.Join(keysDir(c.Dir), k.name), files[i], 0o600); err != nil {
 			return nil, err
 		}
-		vkeys = append(vkeys, s.VKey())
 	}
 	if err := journal.WriteFile(vkeysPath(c.Dir), []byte(strings.Join(vkeys, "\n")+"\n"), 0o644); err != nil {
 		return nil, err

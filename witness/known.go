@@ -189,6 +189,38 @@ func AddLogs(dir string, entries []LogEntry) (known []LogEntry, err error) {
 	return known, err
 }
 
+// AddNewLogs adds, from somebody else's list, the logs that are new here by origin and by key, and
+// returns the entries added. A listed log is not given another key: that would let
+// the list's writer sign for it.
+func AddNewLogs(dir string, entries []LogEntry) (added []LogEntry, err error) {
+	err = editLogList(dir, func(list []byte) ([]byte, error) {
+		before, skipped, err := ParseLogList(list)
+		if err = errors.Join(append(skipped, err)...); err != nil {
+			return nil, err
+		}
+		listed := map[string]bool{}
+		for _, e := range before {
+			listed[e.Origin] = true
+		}
+		for _, e := range entries {
+			if listed[e.Origin] {
+				continue
+			}
+			next, err := addEntry(list, e)
+			if errors.Is(err, ErrKnownKey) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			list = next
+			added = append(added, e)
+		}
+		return list, nil
+	})
+	return added, err
+}
+
 // RemoveLog takes a log (by origin) or one key (by vkey) out of the log list of the
 // witness in dir and returns how many keys that were. What the witness
 // remembers of the log stays, so that adding it again is no way around it. The error wraps ErrUnknownLog.

@@ -98,7 +98,7 @@ func Open(c Config) (_ *Witness, err error) {
 		return nil, fmt.Errorf("opening the witness's memory (a witness without it must not sign; if it is lost, make a new witness): %w", err)
 	}
 	for origin, note := range w.journal.All() {
-		h, err := w.parseHead(origin, note)
+		h, err := parseHead(origin, note, w.verifiers())
 		if err != nil {
 			return nil, errors.Join(err, w.journal.Close())
 		}
@@ -125,7 +125,7 @@ func (c *Config) setDefaults() {
 }
 
 // parseHead reads back a note that update wrote. The journal vouches for its bytes.
-func (w *Witness) parseHead(origin string, note []byte) (*head, error) {
+func parseHead(origin string, note []byte, own []*checkpoint.Verifier) (*head, error) {
 	text, sigs, err := checkpoint.ParseNote(note)
 	if err != nil {
 		return nil, fmt.Errorf("the remembered checkpoint of %q: %w", origin, err)
@@ -138,7 +138,7 @@ func (w *Witness) parseHead(origin string, note []byte) (*head, error) {
 		return nil, fmt.Errorf("the remembered checkpoint of %q is of %q", origin, h.cp.Origin)
 	}
 	for _, l := range sigs {
-		if w.isOwn(l) {
+		if slices.ContainsFunc(own, func(v *checkpoint.Verifier) bool { return l.Name == v.Name() && l.KeyHash == v.KeyHash() }) {
 			h.time = max(h.time, l.Timestamp())
 		} else {
 			h.logSigs = append(h.logSigs, l)
@@ -147,10 +147,13 @@ func (w *Witness) parseHead(origin string, note []byte) (*head, error) {
 	return h, nil
 }
 
-func (w *Witness) isOwn(l checkpoint.SignatureLine) bool {
-	return slices.ContainsFunc(w.signers, func(s *checkpoint.Signer) bool {
-		return l.Name == s.Verifier().Name() && l.KeyHash == s.Verifier().KeyHash()
-	})
+// verifiers returns the witness's own.
+func (w *Witness) verifiers() []*checkpoint.Verifier {
+	var vs []*checkpoint.Verifier
+	for _, s := range w.signers {
+		vs = append(vs, s.Verifier())
+	}
+	return vs
 }
 
 // state returns the state of a log, which is empty for a log never seen. Only
@@ -182,6 +185,10 @@ func (w *Witness) VKeys() []string {
 // Err returns why the witness signs nothing any more, or nil.
 func (w *Witness) Err() error { return w.journal.Err() }
 
+// Failed is closed when the witness's memory fails: it then signs nothing until
+// it is opened again. Err says why.
+func (w *Witness) Failed() <-chan struct{} { return w.journal.Failed() }
+
 // Close waits for updates under way and releases the directory.
 func (w *Witness) Close() error { return w.journal.Close() }
 
@@ -204,31 +211,69 @@ func (w *Witness) Checkpoint(hash string) (note []byte, ok bool) {
 
 // LogStatus is what the witness knows of one log.
 type LogStatus struct {
-	Origin     string
-	OriginHash string // names it at the monitoring endpoint
-	URL        string
-	Keys       []string // vkeys; none for a log that was removed
-	Known      bool     // whether a checkpoint was cosigned yet
-	Size       int64
-	Root       string
-	Time       time.Time
+	Origin     string    `json:"origin"`
+	OriginHash string    `json:"originHash"` // names it at the monitoring endpoint
+	URL        string    `json:"url,omitempty"`
+	Keys       []string  `json:"keys"`  // vkeys; none for a log that was removed
+	Known      bool      `json:"known"` // whether a checkpoint was cosigned yet
+	Size       int64     `json:"size"`
+	Root       string    `json:"root,omitempty"` // standard base64
+	Time       time.Time `json:"time,omitzero"`  // of the cosignatures
 }
 
 // Logs returns the known logs and those once cosigned and removed since, by origin.
 func (w *Witness) Logs() []LogStatus {
 	w.report(w.list.refresh())
-	set := w.list.current()
 	w.mu.Lock()
+	heads := map[string]*head{}
+	for o, st := range w.states {
+		if h := st.head.Load(); h != nil {
+			heads[o] = h
+		}
+	}
+	w.mu.Unlock()
+	return logStatus(w.list.current(), heads)
+}
+
+// ReadLogs returns the same for the witness in a directory, from its files, whether it runs or not.
+func ReadLogs(dir string) ([]LogStatus, error) {
+	list, err := openLogList(logsPath(dir), nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w (did init run on this directory?)", err)
+	}
+	notes, err := journal.Read(statePath(dir))
+	if err != nil {
+		return nil, err
+	}
+	vkeys, err := VKeys(dir)
+	if err != nil {
+		return nil, err
+	}
+	var own []*checkpoint.Verifier
+	for _, vkey := range vkeys {
+		v, err := checkpoint.ParseVKey(vkey)
+		if err != nil {
+			return nil, err
+		}
+		own = append(own, v)
+	}
+	heads := map[string]*head{}
+	for origin, note := range notes {
+		if heads[origin], err = parseHead(origin, note, own); err != nil {
+			return nil, err
+		}
+	}
+	return logStatus(list.current(), heads), nil
+}
+
+func logStatus(set *logSet, heads map[string]*head) []LogStatus {
 	origins := map[string]bool{}
 	for o := range set.byOrigin {
 		origins[o] = true
 	}
-	for o, st := range w.states {
-		if st.head.Load() != nil {
-			origins[o] = true
-		}
+	for o := range heads {
+		origins[o] = true
 	}
-	w.mu.Unlock()
 	var out []LogStatus
 	for _, o := range slices.Sorted(maps.Keys(origins)) {
 		s := LogStatus{Origin: o, OriginHash: originHash(o)}
@@ -238,14 +283,7 @@ func (w *Witness) Logs() []LogStatus {
 				s.Keys = append(s.Keys, k.VKey())
 			}
 		}
-		w.mu.Lock()
-		st := w.states[o]
-		w.mu.Unlock()
-		if st == nil {
-			out = append(out, s)
-			continue
-		}
-		if h := st.head.Load(); h != nil {
+		if h := heads[o]; h != nil {
 			s.Known, s.Size, s.Root, s.Time = true, h.cp.Size, h.cp.Root.String(), time.Unix(h.time, 0).UTC()
 		}
 		out = append(out, s)

@@ -28,6 +28,7 @@ type Journal struct {
 
 	puts   chan *put
 	closed chan struct{} // closed by Close: no more puts are taken
+	failed chan struct{} // closed at the first failure
 	done   chan struct{} // closed when the writer has ended
 	once   sync.Once
 
@@ -77,6 +78,7 @@ func Open(path string, o Options) (_ *Journal, err error) {
 		live:    map[string][]byte{},
 		puts:    make(chan *put),
 		closed:  make(chan struct{}),
+		failed:  make(chan struct{}),
 		done:    make(chan struct{}),
 		sync:    (*os.File).Sync,
 	}
@@ -136,6 +138,21 @@ func (j *Journal) load() error {
 	return nil
 }
 
+// Read returns what the journal at path holds, without opening it, so also while
+// another process has it open. What is being written meanwhile may be missing. Errors: ErrCorrupt,
+// fs.ErrNotExist.
+func Read(path string) (map[string][]byte, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading journal: %w", err)
+	}
+	live := map[string][]byte{}
+	if _, err := replay(data, func(key string, value []byte) { live[key] = value }); err != nil {
+		return nil, fmt.Errorf("reading %s: %w", path, err)
+	}
+	return live, nil
+}
+
 // Get returns the durable value of key. It must not be modified.
 func (j *Journal) Get(key string) ([]byte, bool) {
 	j.mu.RLock()
@@ -170,6 +187,9 @@ func (j *Journal) Err() error {
 	defer j.mu.RUnlock()
 	return j.err
 }
+
+// Failed is closed at the first failure; Err says which.
+func (j *Journal) Failed() <-chan struct{} { return j.failed }
 
 func (j *Journal) stopped() error {
 	if err := j.Err(); err != nil {
@@ -240,6 +260,7 @@ func (j *Journal) commit(batch []*put) {
 		}
 	} else if j.err == nil {
 		j.err = err
+		close(j.failed)
 	}
 	j.mu.Unlock()
 	for _, p := range batch {

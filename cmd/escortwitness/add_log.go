@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/escortlog/escortlog/log/checkpoint"
+	"github.com/escortlog/escortlog/witness"
+)
+
+type addLogOptions struct {
+	dir, origin, url, contact, list string
+	qpd                             int64
+}
+
+func newAddLogCommand() *cobra.Command {
+	var o addLogOptions
+	cmd := &cobra.Command{
+		Use:   "add-log --data DIR VKEY... [--url URL]",
+		Short: "Tell the witness of a log",
+		Long: `Adds the keys of one log to the witness's log list. Each of them alone is then
+enough to sign a checkpoint of that log. A running witness knows the log from its
+next request on.
+
+With --list, adds the logs of a list in the format of the witness network instead
+("-" reads standard input): those whose key or origin is not listed yet. Logs that are
+listed are neither changed nor removed, so whoever writes the list cannot undo
+what was decided here.`,
+		Example: `  escortwitness add-log --data DIR 'log.example.org+5a6b7c8d+AV…' --url https://log.example.org`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := needData(o.dir); err != nil {
+				return err
+			}
+			if o.list != "" {
+				return o.addList(cmd, args)
+			}
+			return o.addKeys(cmd.ErrOrStderr(), args)
+		},
+	}
+	dataFlag(cmd, &o.dir)
+	f := cmd.Flags()
+	f.StringVar(&o.origin, "origin", "", "the log's `origin`, if it is not the keys' name")
+	f.StringVar(&o.url, "url", "", "`URL` of the log, for people")
+	f.Int64Var(&o.qpd, "qpd", 0, "how many requests a `day` the log may make; 0 leaves it to serve --rate")
+	f.StringVar(&o.contact, "contact", "", "how to reach the log's operator")
+	f.StringVar(&o.list, "list", "", "add the logs of this log list `file`")
+	fromCommandLineOnly(cmd, "origin", "url", "qpd", "contact", "list")
+	return cmd
+}
+
+func (o *addLogOptions) addKeys(stderr io.Writer, vkeys []string) error {
+	if len(vkeys) == 0 {
+		return usageErrorf("no key: give the log's vkey, or --list")
+	}
+	var entries []witness.LogEntry
+	for _, s := range vkeys {
+		v, err := checkpoint.ParseVKey(s)
+		if err != nil {
+			return usageErrorf("%w", err)
+		}
+		e := witness.LogEntry{Key: v, Origin: v.Name(), URL: o.url, Contact: o.contact, QPD: o.qpd}
+		if o.origin != "" {
+			e.Origin = o.origin
+		}
+		if e.Origin != entryOrigin(entries, e.Origin) {
+			return usageErrorf("the keys are named %q and %q: give --origin if they are of one log, or add them one by one", entries[0].Origin, e.Origin)
+		}
+		entries = append(entries, e)
+	}
+	known, err := witness.AddLogs(o.dir, entries)
+	if err != nil {
+		return err
+	}
+	for _, e := range known {
+		fmt.Fprintf(stderr, "%s was in the list already\n", e.Key)
+	}
+	fmt.Fprintf(stderr, "%d keys of %q added\n", len(entries)-len(known), entries[0].Origin)
+	return nil
+}
+
+// entryOrigin returns the origin of the entries so far, or the one to begin with.
+func entryOrigin(entries []witness.LogEntry, origin string) string {
+	if len(entries) == 0 {
+		return origin
+	}
+	return entries[0].Origin
+}
+
+func (o *addLogOptions) addList(cmd *cobra.Command, args []string) error {
+	if len(args) != 0 || o.origin != "" || o.url != "" || o.qpd != 0 || o.contact != "" {
+		return usageErrorf("--list takes everything from the list: give no keys and no other flags")
+	}
+	var data []byte
+	var err error
+	if o.list == "-" {
+		data, err = io.ReadAll(io.LimitReader(cmd.InOrStdin(), 16<<20))
+	} else {
+		data, err = os.ReadFile(o.list)
+	}
+	if err != nil {
+		return fmt.Errorf("reading the list: %w", err)
+	}
+	entries, skipped, err := witness.ParseLogList(data)
+	if err != nil {
+		return usageErrorf("%s: %w", o.list, err)
+	}
+	for _, err := range skipped {
+		fmt.Fprintf(cmd.ErrOrStderr(), "passed over: %v\n", err)
+	}
+	added, err := witness.AddNewLogs(o.dir, entries)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(cmd.ErrOrStderr(), strconv.Itoa(len(added))+" new logs added")
+	return nil
+}

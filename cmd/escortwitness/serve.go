@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"github.com/escortlog/escortlog/witness"
+	"github.com/escortlog/escortlog/witness/journal"
+)
+
+// shutdownTime is how long requests under way may take after an interrupt.
+const shutdownTime = 10 * time.Second
+
+type serveOptions struct {
+	dir, listen, listenFile string
+	tlsCert, tlsKey         string
+	rate                    float64
+	passphraseFile          string
+	logLevel, logFormat     string
+}
+
+func newServeCommand() *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve --data DIR [--listen ADDRESS]",
+		Short: "Cosign checkpoints over HTTP",
+		Long: `Runs the witness until it is interrupted. Writes what happens to standard error.
+A change of the log list takes effect at the next request; SIGHUP reads the list and the TLS
+certificate again at once.
+
+When the disk fails, the witness cannot know what it remembers: it stops with exit
+code 5. Let the service manager start it again.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.ErrOrStderr()) },
+	}
+	dataFlag(cmd, &o.dir)
+	f := cmd.Flags()
+	f.StringVar(&o.listen, "listen", "127.0.0.1:8081", "`address` to listen on; port 0 takes a free one")
+	f.StringVar(&o.listenFile, "listen-file", "", "`file` into which the address is written once it is open")
+	f.StringVar(&o.tlsCert, "tls-cert", "", "PEM `file` with the TLS certificate chain")
+	f.StringVar(&o.tlsKey, "tls-key", "", "PEM `file` with the key of --tls-cert")
+	f.Float64Var(&o.rate, "rate", witness.DefaultRate, "cosignatures a second for one log; negative: no limit")
+	f.StringVar(&o.passphraseFile, "passphrase-file", "", "`file` whose first line is the private keys' passphrase; without it, asked at the terminal")
+	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
+	return cmd
+}
+
+func (o *serveOptions) run(ctx context.Context, stderr io.Writer) (err error) {
+	if err := needData(o.dir); err != nil {
+		return err
+	}
+	if o.rate == 0 {
+		return usageErrorf("--rate 0 would cosign nothing; a negative rate is no limit")
+	}
+	logger, err := newLogger(stderr, o.logLevel, o.logFormat)
+	if err != nil {
+		return err
+	}
+	certs := &certificates{certFile: o.tlsCert, keyFile: o.tlsKey}
+	if err := certs.load(); err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	w, err := witness.Open(witness.Config{
+		Dir: o.dir, Rate: o.rate, Passphrase: passphraseFrom(o.passphraseFile), Logger: logger, Registry: registry,
+	})
+	if errors.Is(err, witness.ErrPassphrase) {
+		return usageErrorf("%w", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.Close()) }()
+
+	listener, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return err
+	}
+	address, scheme := listener.Addr().String(), "http"
+	if certs.given() {
+		scheme = "https"
+	}
+	if o.listenFile != "" {
+		if err := journal.WriteFile(o.listenFile, []byte(address+"\n"), 0o644); err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		defer func() { err = errors.Join(err, os.Remove(o.listenFile)) }()
+	}
+	logger.Info("listening", "address", address, "url", scheme+"://"+address, "name", w.Name(), "logs", len(w.Logs()))
+	for _, v := range w.VKeys() {
+		logger.Info("vkey", "vkey", v)
+	}
+	defer watchHangup(w, certs, logger)()
+	server := newServer(w.Handler(), logger)
+	if certs.given() {
+		server.TLSConfig = certs.config()
+	}
+	err = serveUntil(ctx, server, listener, w)
+	logger.Info("stopped")
+	return err
+}
+
+// newServer bounds everything a client can draw out.
+func newServer(h http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       15 * time.Minute, // logs keep their connections
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+}
+
+// serveUntil serves until ctx ends or the witness's memory fails, and then lets
+// the requests under way finish.
+func serveUntil(ctx context.Context, s *http.Server, l net.Listener, w *witness.Witness) error {
+	ended := make(chan error, 1)
+	go func() {
+		if s.TLSConfig != nil {
+			ended <- s.ServeTLS(l, "", "")
+			return
+		}
+		ended <- s.Serve(l)
+	}()
+	var cause error
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serving: %w", err)
+	case <-w.Failed():
+		cause = fmt.Errorf("stopped, because what the witness remembers is unknown until it starts again: %w", w.Err())
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer cancel()
+	err := s.Shutdown(stop)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = s.Close()
+	}
+	<-ended
+	return errors.Join(cause, err)
+}
+
+// watchHangup reloads on SIGHUP until the returned function is called.
+func watchHangup(w *witness.Witness, certs *certificates, logger *slog.Logger) (stop func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range hangup {
+			// Reload reports its own errors; what was in force before stays.
+			if w.Reload() == nil {
+				logger.Info("reloaded the log list")
+			}
+			if err := certs.load(); err != nil {
+				logger.Error("the TLS certificate cannot be read again; the one before stays in use", "error", err)
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hangup)
+		close(hangup)
+		<-done
+	}
+}
+
+// certificates is the TLS certificate, if there is one.
+type certificates struct {
+	certFile, keyFile string
+	current           atomic.Pointer[tls.Certificate]
+}
+
+func (c *certificates) given() bool { return c.certFile != "" }
+
+func (c *certificates) load() error {
+	if (c.certFile == "") != (c.keyFile == "") {
+		return usageErrorf("--tls-cert and --tls-key go together")
+	}
+	if !c.given() {
+		return nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		return usageErrorf("--tls-cert and --tls-key: %w", err)
+	}
+	c.current.Store(&pair)
+	return nil
+}
+
+func (c *certificates) config() *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current.Load(), nil },
+	}
+}
+
+func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, usageErrorf("--log-level: %w", err)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return nil, usageErrorf("--log-format %q: it is text or json", format)
+}

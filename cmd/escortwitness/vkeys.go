@@ -1,0 +1,33 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/escortlog/escortlog/witness"
+)
+
+func newVKeysCommand() *cobra.Command {
+	var dir string
+	cmd := &cobra.Command{
+		Use:   "vkeys --data DIR",
+		Short: "Print the witness's vkeys, Ed25519 first",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := needData(dir); err != nil {
+				return err
+			}
+			vkeys, err := witness.VKeys(dir)
+			if err != nil {
+				return err
+			}
+			for _, v := range vkeys {
+				fmt.Fprintln(cmd.OutOrStdout(), v)
+			}
+			return nil
+		},
+	}
+	dataFlag(cmd, &dir)
+	return cmd
+}
