@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/entry"
@@ -34,7 +35,7 @@ type AuthorityHead struct {
 func (s *Submitter) Header(h AuthorityHead) event.Header {
 	var random [10]byte
 	rand.Read(random[:]) // never fails, as crypto/rand says
-	now := s.clock().UTC()
+	now := s.clock().UTC().Truncate(time.Millisecond)
 	return event.Header{ID: event.NewUUIDv7(now.UnixMilli(), random), Time: now, Origin: h.Origin, Prev: h.Prev}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
@@ -26,7 +27,8 @@ const (
 
 // Submitter sends events to one log and returns only receipts that it has
 // verified. Its zero value with a URL is ready; it may be used by several
-// goroutines at once, but only one keeps the order of a source.
+// goroutines at once, but only one keeps the order of a source. Its fields must
+// not change after the first use.
 //
 // Events are sent in the order given, a batch at a time. A log that is busy or
 // away is asked again, with the same bytes, until GiveUp is over: a log never
@@ -54,6 +56,8 @@ type Submitter struct {
 	Keys []*event.PublicKey
 	// Logger is told of retries; nil means nobody is.
 	Logger *slog.Logger
+
+	judged atomic.Pointer[judged] // the last note that the policy judged
 
 	sleep func(ctx context.Context, d time.Duration) error // nil: a timer
 	now   func() time.Time                                 // nil: time.Now
@@ -203,7 +207,8 @@ func (s *Submitter) submitBatch(ctx context.Context, events []outgoing) error {
 			}
 			return s.submitBatch(ctx, events[len(events)/2:])
 		}
-		if status != http.StatusOK {
+		// 202: all of it is durable, none of it is published yet.
+		if status != http.StatusOK && status != http.StatusAccepted {
 			return s.refuseAll(events, status, header, answer)
 		}
 		again, err := s.take(ctx, events, answer)

@@ -218,6 +218,9 @@ func (f *fakeLog) post(w http.ResponseWriter, r *http.Request, body []byte) {
 		answer["checkpoint"] = f.checkpoint()
 	}
 	w.Header().Set("Content-Type", "application/json")
+	if !f.published {
+		w.WriteHeader(http.StatusAccepted)
+	}
 	json.NewEncoder(w).Encode(answer)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,6 +22,9 @@ const (
 	// maxAnswer bounds an answer: 256 entries with 63 hashes each, in base64,
 	// are under 1 MiB.
 	maxAnswer = 8 << 20
+	// requestTimeout bounds one request and its answer, so that a log which
+	// takes a request and never answers is asked again.
+	requestTimeout = 2 * time.Minute
 
 	firstPause = 250 * time.Millisecond
 	maxPause   = 30 * time.Second
@@ -32,7 +36,9 @@ type Problem struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`
 	Status int    `json:"status"`
-	Detail string `json:"detail"`
+	Detail string `json:"detail,omitempty"`
+	// Pointer is an RFC 6901 pointer to the member of the event at fault.
+	Pointer string `json:"pointer,omitempty"`
 }
 
 // Slug is the last part of Type.
@@ -42,6 +48,9 @@ func (p Problem) String() string {
 	text := p.Detail
 	if text == "" {
 		text = p.Title
+	}
+	if p.Pointer != "" {
+		text = "at " + p.Pointer + ": " + text
 	}
 	return fmt.Sprintf("%d %s: %s", p.Status, p.Slug(), text)
 }
@@ -115,11 +124,14 @@ func (s *Submitter) do(ctx context.Context, p *patience, method, path string, bo
 	for {
 		status, answered, answer, err := s.once(ctx, method, path, body, header)
 		var reason error
+		var again *errRetry
 		switch {
 		case ctx.Err() != nil:
 			return 0, nil, nil, ctx.Err()
-		case err != nil:
+		case errors.As(err, &again):
 			reason = err
+		case err != nil:
+			return 0, nil, nil, err
 		case status == http.StatusTooManyRequests || status >= 500:
 			problem, ok := parseProblem(answered, answer)
 			if !ok {
@@ -138,26 +150,29 @@ func (s *Submitter) do(ctx context.Context, p *patience, method, path string, bo
 
 // once sends one request once.
 func (s *Submitter) once(ctx context.Context, method, path string, body []byte, header http.Header) (int, http.Header, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, strings.TrimRight(s.URL, "/")+path, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, nil, err
+		return 0, nil, nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	req.Header = header.Clone()
+	req.Header.Set("User-Agent", DefaultUserAgent)
 	client := s.HTTP
 	if client == nil {
 		client = http.DefaultClient
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, nil, nil, err
+		return 0, nil, nil, failedRequest(err, resp)
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return 0, nil, nil, fmt.Errorf("reading the answer of %s: %w", s.URL, err)
+		return 0, nil, nil, &errRetry{err: fmt.Errorf("reading the answer of %s: %w", s.URL, err)}
 	}
 	if len(answer) > maxAnswer {
-		return 0, nil, nil, fmt.Errorf("the answer of %s is larger than %d bytes", s.URL, maxAnswer)
+		return 0, nil, nil, fmt.Errorf("%w: the answer of %s is larger than %d bytes", ErrUnavailable, s.URL, maxAnswer)
 	}
 	return resp.StatusCode, resp.Header, answer, nil
 }

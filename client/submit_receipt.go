@@ -58,7 +58,7 @@ func (s *Submitter) leaf(ctx context.Context, v *entry.Envelope, a *entryAnswer)
 	if entry.LeafHash(leaf) == a.LeafHash {
 		return leaf, nil
 	}
-	if a.Status != http.StatusOK {
+	if a.Status == http.StatusCreated {
 		return nil, fmt.Errorf("the leaf of the submitted bytes hashes to %v, the log says %v", entry.LeafHash(leaf), a.LeafHash)
 	}
 	// The log held the event already. The leaf then bears the signatures that
@@ -120,27 +120,46 @@ func (s *Submitter) prove(r *Receipt, proof *checkpoint.Proof) error {
 	if t, err := proof.LeafTime(); err != nil || t != r.Time {
 		return fmt.Errorf("the proof states another leaf time than %d ms", r.Time)
 	}
-	if s.Policy != nil {
-		verified, err := proof.Verify(r.LeafHash, s.Policy)
-		if err != nil && !errors.Is(err, checkpoint.ErrQuorum) {
-			return err
-		}
-		r.Proof, r.Verified = proof, verified
-		return err
-	}
-	text, _, err := checkpoint.ParseNote(proof.Checkpoint)
-	if err != nil {
-		return err
-	}
-	c, err := checkpoint.Parse(text)
-	if err != nil {
+	c, verified, err := s.checkpoint(proof.Checkpoint)
+	if err != nil && !errors.Is(err, checkpoint.ErrQuorum) {
 		return err
 	}
 	if err := checkpoint.VerifyInclusion(r.LeafHash, r.Index, c.Size, proof.Hashes, c.Root); err != nil {
 		return err
 	}
-	r.Proof = proof
-	return nil
+	r.Proof, r.Verified = proof, verified
+	return err
+}
+
+// judged is a note and what the policy said of it.
+type judged struct {
+	note     []byte
+	verified *checkpoint.Verified
+	err      error
+}
+
+// checkpoint reads a note, and judges it by the policy where there is one. A
+// missing quorum is an error beside the result.
+func (s *Submitter) checkpoint(note []byte) (checkpoint.Checkpoint, *checkpoint.Verified, error) {
+	if s.Policy == nil {
+		text, _, err := checkpoint.ParseNote(note)
+		if err != nil {
+			return checkpoint.Checkpoint{}, nil, err
+		}
+		c, err := checkpoint.Parse(text)
+		return c, nil, err
+	}
+	// A batch has one note for all of its events.
+	j := s.judged.Load()
+	if j == nil || !bytes.Equal(j.note, note) {
+		j = &judged{note: bytes.Clone(note)}
+		j.verified, j.err = s.Policy.Verify(note)
+		s.judged.Store(j)
+	}
+	if j.verified == nil {
+		return checkpoint.Checkpoint{}, nil, j.err
+	}
+	return j.verified.Checkpoint, j.verified, j.err
 }
 
 // awaitProof asks for the proof of a logged event until one satisfies the

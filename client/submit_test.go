@@ -8,7 +8,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
+	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -241,6 +244,36 @@ func TestGivingUpIsUnavailable(t *testing.T) {
 	f.before = func(w http.ResponseWriter, r *http.Request, _ []byte) bool { http.NotFound(w, r); return true }
 	if _, err := f.submitter().Submit(t.Context(), signed(t, 1)...); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("a 404 without a problem document: %v", err)
+	}
+}
+
+// TestWhatWillNotPassIsNotRepeated: a certificate that nobody vouches for and a
+// redirect stay what they are, however often they are asked for.
+func TestWhatWillNotPassIsNotRepeated(t *testing.T) {
+	hits := 0
+	stranger := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { hits++ }))
+	stranger.Config.ErrorLog = log.New(io.Discard, "", 0) // the handshakes fail, as they should
+	stranger.StartTLS()
+	defer stranger.Close()
+	f := newFakeLog(t)
+	f.before = func(w http.ResponseWriter, r *http.Request, _ []byte) bool {
+		http.Redirect(w, r, stranger.URL, http.StatusTemporaryRedirect)
+		return true
+	}
+	for name, url := range map[string]string{"an unknown certificate": stranger.URL, "a redirect": f.url} {
+		s := f.submitter()
+		s.URL = url
+		s.HTTP = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("not followed") }}
+		s.sleep = func(context.Context, time.Duration) error {
+			t.Errorf("%s: asked again", name)
+			return errors.New("stop")
+		}
+		if _, err := s.Submit(t.Context(), signed(t, 1)...); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if hits > 0 {
+		t.Error("the stranger got a request")
 	}
 }
 

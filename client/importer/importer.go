@@ -143,6 +143,13 @@ func New(from string, o Options) (*Importer, error) {
 	if o.Sequence < 0 || (o.Sequence > 1) != (o.PrevHash != "") {
 		return nil, errors.New("importer: the sequence begins at 1 without prevhash, or goes on with the prevhash of the event before")
 	}
+	// A source that no event can name is found before any record is read.
+	if _, err := event.Build(event.Attributes{
+		ID: eventID(time.UnixMilli(0), o.Source, ""), Source: o.Source, Type: event.TypeRecordObserved, Subject: "record/0", Time: time.UnixMilli(0),
+		Sequence: o.Sequence, PrevHash: o.PrevHash,
+	}, map[string]any{}); err != nil {
+		return nil, fmt.Errorf("importer: no event could be made with these options: %w", err)
+	}
 	if !o.Recorded.IsZero() {
 		o.Recorded = o.Recorded.UTC()
 	}

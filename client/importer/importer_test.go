@@ -465,7 +465,12 @@ func TestChain(t *testing.T) {
 	}
 }
 
-func TestUnknownSystem(t *testing.T) {
+func TestUnusableOptions(t *testing.T) {
+	for _, o := range []Options{{Source: ""}, {Source: "no uri"}, {Source: testSource, Sequence: 2, PrevHash: "00"}} {
+		if _, err := New("cloudtrail", o); err == nil {
+			t.Errorf("%+v was accepted", o)
+		}
+	}
 	if _, err := New("nothing", Options{}); err == nil || !strings.Contains(err.Error(), "cloudtrail") {
 		t.Errorf("error %v", err)
 	}

@@ -35,7 +35,17 @@ func createFile(name string, content []byte, mode fs.FileMode) (err error) {
 
 // replaceFile writes a file so that a reader, or a crash, finds the old content
 // or the new one and nothing between.
-func replaceFile(name string, content []byte, mode fs.FileMode) (err error) {
+func replaceFile(name string, content []byte, mode fs.FileMode) error {
+	return writeAside(name, content, mode, (*os.File).Sync)
+}
+
+// replaceFileSoon is replaceFile without waiting for the disk, for what running
+// the command again writes again: there can be thousands of receipts a second.
+func replaceFileSoon(name string, content []byte, mode fs.FileMode) error {
+	return writeAside(name, content, mode, func(*os.File) error { return nil })
+}
+
+func writeAside(name string, content []byte, mode fs.FileMode, sync func(*os.File) error) (err error) {
 	f, err := os.CreateTemp(filepath.Dir(name), ".escortlog-*")
 	if err != nil {
 		return err
@@ -46,7 +56,7 @@ func replaceFile(name string, content []byte, mode fs.FileMode) (err error) {
 		}
 	}()
 	_, err = f.Write(content)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Chmod(mode), sync(f), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), name)

@@ -155,7 +155,7 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 
 // readArray yields the elements of one JSON array.
 func readArray(in *bufio.Reader, yield func(item) error) error {
-	limited := &elementReader{r: in}
+	limited := &elementReader{r: in, left: 2 * maxItem}
 	// What a strict reader refuses inside an element is judged element by element.
 	dec := jsontext.NewDecoder(limited, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	broken := func(n int, err error) error {

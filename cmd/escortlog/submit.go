@@ -10,18 +10,14 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/escortlog/escortlog/client"
-	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/term"
 )
 
 type submitOptions struct {
@@ -277,103 +273,4 @@ func (s *submission) send(ctx context.Context, batch []prepared) error {
 		}
 	}
 	return failed
-}
-
-// report prints the outcome of one item and keeps its receipt.
-func (s *submission) report(p prepared, result client.Result) error {
-	s.progress.add(1)
-	if result.Err != nil {
-		return s.reportFailure(p, result.Err)
-	}
-	r := result.Receipt
-	if s.receipts != "" {
-		base := filepath.Join(s.receipts, strconv.FormatInt(r.Index, 10))
-		// The proof last: where there is a proof, there is its leaf.
-		err := errors.Join(replaceFile(base+".leaf", r.Leaf, 0o644), replaceFile(base+".tlog-proof", r.Proof.Marshal(), 0o644))
-		if err != nil {
-			return fmt.Errorf("keeping the receipt of index %d: %w", r.Index, err)
-		}
-	}
-	s.progress.hide()
-	if s.json {
-		status := "logged"
-		if r.Existing {
-			status = "existing"
-		}
-		return printJSON(s.out, submitLine{Input: p.file, Line: p.line, Status: status, Index: &r.Index, LeafHash: r.LeafHash.String(), Time: r.Time, ID: p.id, Source: p.source})
-	}
-	_, err := fmt.Fprintf(s.out, "%d %s %s\n", r.Index, r.LeafHash, p.id)
-	return err
-}
-
-func (s *submission) reportFailure(p prepared, err error) error {
-	refusal, refused := refusalOf(err)
-	if p.err != nil {
-		refused = true
-	}
-	line := submitLine{Input: p.file, Line: p.line, Status: "undecided", ID: p.id, Source: p.source, Error: err.Error(), Problem: refusal}
-	if refused {
-		line.Status = "refused"
-		s.refused++
-	}
-	s.progress.hide()
-	if s.json {
-		if err := printJSON(s.out, line); err != nil {
-			return err
-		}
-	}
-	if refused {
-		_, err = fmt.Fprintf(s.errs, "%s: refused: %v\n", p.place, err)
-		return err
-	}
-	_, err = fmt.Fprintf(s.errs, "%s: no receipt: %v\n", p.place, err)
-	return err
-}
-
-// submitLine is one line of --json.
-type submitLine struct {
-	Input    string          `json:"input"`
-	Line     int             `json:"line"`   // in the input, from 1; of an array, the element
-	Status   string          `json:"status"` // logged, existing, refused or undecided
-	Index    *int64          `json:"index,omitempty"`
-	LeafHash string          `json:"leafHash,omitempty"` // standard base64
-	Time     int64           `json:"time,omitempty"`     // ms since the epoch, when the log took it
-	ID       string          `json:"id,omitempty"`
-	Source   string          `json:"source,omitempty"`
-	Error    string          `json:"error,omitempty"`
-	Problem  *client.Problem `json:"problem,omitempty"`
-}
-
-// refusalOf returns the log's problem where err is a refusal by the log.
-func refusalOf(err error) (*client.Problem, bool) {
-	var refused *client.RefusedError
-	if errors.As(err, &refused) {
-		return &refused.Problem, true
-	}
-	return nil, false
-}
-
-// submitCode is the exit code of a submission that broke off.
-func submitCode(err error) int {
-	var coded *exitError
-	var lied *client.ReceiptError
-	switch {
-	case errors.As(err, &coded):
-		return coded.code
-	case errors.As(err, &lied), errors.Is(err, checkpoint.ErrQuorum):
-		return exitIntegrity
-	case errors.Is(err, client.ErrUnavailable):
-		return exitUnavailable
-	}
-	var refused *client.RefusedError
-	if errors.As(err, &refused) {
-		return exitFindings
-	}
-	return codeOf(err)
-}
-
-// isTerminal reports whether w is a terminal.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
