@@ -118,7 +118,10 @@ func (o *conformanceOptions) check(cmd *cobra.Command, config conformance.Config
 		}
 		fmt.Fprintf(out, "%-4s  %-6s  %s\n", r.Verdict, r.Level, r.ID)
 		if r.Verdict != conformance.Pass {
-			fmt.Fprintf(out, "      %s\n      %s: %q\n", r.Detail, r.Source, r.Sentence)
+			fmt.Fprintf(out, "              %s\n", r.Detail)
+		}
+		if r.Verdict == conformance.Fail {
+			fmt.Fprintf(out, "              %s: %s\n", r.Source, r.Sentence)
 		}
 	})
 	if err != nil {

@@ -87,6 +87,10 @@ func Run(ctx context.Context, c Config, each func(Result)) ([]Result, error) {
 			res.Verdict, res.Detail = Skip, err.Error()
 		} else if err != nil {
 			res.Verdict, res.Detail = Fail, err.Error()
+			// The witness may have taken what it should not have: what it knows now counts for the other checks.
+			if err := r.resync(); err != nil {
+				return results, err
+			}
 		}
 		results = append(results, res)
 		if each != nil {
@@ -143,6 +147,16 @@ func newRunner(ctx context.Context, c Config) (*runner, error) {
 		}
 	}
 	return r, nil
+}
+
+// resync finds out again where the witness stands with every log used so far.
+func (r *runner) resync() error {
+	for l := range r.known {
+		if err := r.learn(l); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // learn makes the witness cosign something of the log and finds out its size,

@@ -3,7 +3,6 @@ package conformance
 import (
 	"bytes"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -431,10 +430,7 @@ func (r *runner) malformed(body string) error {
 		return err
 	}
 	if a.status < 400 || a.status > 499 || a.status == http.StatusConflict {
-		return errors.Join(fmt.Errorf("answered %v, want 400", a), r.relearn())
+		return fmt.Errorf("answered %v, want 400", a)
 	}
 	return r.remembers(r.Keys.Main)
 }
-
-// relearn finds out where a witness stands that took what it should not have.
-func (r *runner) relearn() error { return r.learn(r.Keys.Main) }
