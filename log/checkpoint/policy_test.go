@@ -262,6 +262,7 @@ quorum X-and-Y
 
 func TestWarnings(t *testing.T) {
 	two := "witness a1 {wit org-a}\nwitness a2 {pq org-a}\nwitness b {wit org-b}\nwitness c {wit org-c}\n"
+	renamedKey := vkey(t, "org-a", append([]byte{4}, make([]byte, 32)...))
 	logs := "log {log l}\nlog {pq l}\nwitness l {pq l}\n"
 	for name, c := range map[string]struct {
 		policy string
@@ -270,7 +271,11 @@ func TestWarnings(t *testing.T) {
 		"no quorum":                  {two + "quorum none\n", nil},
 		"one key":                    {two + "quorum a1\n", nil},
 		"flat two of four":           {two + "group q 2 a1 a2 b c\nquorum q\n", []string{"a1, a2"}},
-		"flat all":                   {two + "group q all a1 a2 b\nquorum q\n", []string{"a1, a2"}},
+		"flat all":                   {two + "group q all a1 a2 b\nquorum q\n", nil},
+		"all of choices":             {two + "group x any a1 b\ngroup y any a2 c\ngroup q all x y\nquorum q\n", []string{"a1, a2"}},
+		"all, one of them a choice":  {two + "group x any a1 b\ngroup q all x a2 c\nquorum q\n", []string{"a1, a2"}},
+		"all of demanding groups":    {two + "group x all a1 b\ngroup y all a2 c\ngroup q all x y\nquorum q\n", nil},
+		"demanded by a threshold":    {two + "witness a3 " + renamedKey + "\ngroup x 2 a1 a3 b\ngroup q all x a2\nquorum q\n", []string{"a1, a3"}},
 		"flat any":                   {two + "group q any a1 a2 b\nquorum q\n", nil},
 		"joined":                     {two + "group a any a1 a2\ngroup q 2 a b c\nquorum q\n", nil},
 		"joined, both demanded":      {two + "group a all a1 a2\ngroup q 2 a b c\nquorum q\n", nil},

@@ -154,8 +154,9 @@ func list(set map[string]bool) string {
 
 // Warnings returns what the policy permits and probably should not, in a fixed
 // order: a threshold that two keys of one organisation (two witnesses with the
-// same key name) can both help to reach, and a threshold that the log itself
-// can help to reach in the place of a witness.
+// same key name) can both help to reach, so that it stands in for another, and a
+// threshold that the log itself can help to reach in the place of a witness.
+// Keys that are all demanded take nobody's place and are not warned of.
 func (p *Policy) Warnings() []string {
 	if p.quorum == nil {
 		return nil
@@ -167,7 +168,7 @@ func (p *Policy) Warnings() []string {
 			switch {
 			case len(keys) == g.witnesses():
 				// The whole group speaks for this organisation alone.
-			case g.k > 1 && g.membersWith(org) > 1:
+			case g.k > 1 && g.membersWith(org) > 1 && !g.demandsAll(org):
 				out = append(out, fmt.Sprintf("group %s: the keys %s all belong to %q and can count %d times; join them in one \"any\" group",
 					g.name, strings.Join(keys, ", "), org, g.membersWith(org)))
 			case g.k < len(g.members) && p.isLog(org):
@@ -228,6 +229,31 @@ func (n *node) keysOf(org string) (names []string) {
 func (n *node) witnesses() (count int) {
 	n.leaves(func(*node) { count++ })
 	return count
+}
+
+// demandsAll reports whether n demands all its members, and each member that
+// has a key of org demands one.
+func (n *node) demandsAll(org string) bool {
+	if n.k < len(n.members) {
+		return false
+	}
+	return !slices.ContainsFunc(n.members, func(m *node) bool {
+		return len(m.keysOf(org)) > 0 && !m.demands(org)
+	})
+}
+
+// demands reports whether n is never met without a key of org.
+func (n *node) demands(org string) bool {
+	if n.witness != nil {
+		return n.witness.name == org
+	}
+	without := 0
+	for _, m := range n.members {
+		if !m.demands(org) {
+			without++
+		}
+	}
+	return without < n.k
 }
 
 // membersWith counts the direct members of n below which org has a key.
