@@ -40,9 +40,9 @@ func (f *files) leaves(s *sampleLog) {
 	good := map[string]leaf{
 		"log-created-unsigned":       at(0),
 		"key-registered-by-three":    at(2),
-		"attested-ecdsa-p256":        at(s.find("session.attested", "")),
-		"person-enrolled-ecdsa-p384": at(s.find("person.enrolled", "")),
-		"command-ed25519":            at(s.find("command.executed", "")),
+		"attested-ecdsa-p256":        at(s.find("session.attested")),
+		"person-enrolled-ecdsa-p384": at(s.find("person.enrolled")),
+		"command-ed25519":            at(s.find("command.executed")),
 		"smallest":                   newLeaf(0, []byte("x")),
 		"latest-time":                newLeaf(1<<53-1, []byte("{}"), small),
 		"longest-keyid":              newLeaf(1, []byte("{}"), signature{KeyID: strings.Repeat("k", 255), Sig: []byte{1}}),
@@ -110,14 +110,14 @@ func malformedLeaves(l leaf) map[string][]byte {
 // envelopes writes signed DSSE envelopes. The keys are those of testdata/keys.
 func (f *files) envelopes(s *sampleLog) {
 	for name, i := range map[string]int{
-		"ed25519": s.find("command.executed", ""), "ecdsa-p256": s.find("session.attested", ""), "ecdsa-p384": s.find("person.enrolled", ""),
+		"ed25519": s.find("command.executed"), "ecdsa-p256": s.find("session.attested"), "ecdsa-p384": s.find("person.enrolled"),
 		"two-administrators": 1, "two-administrators-and-the-key": 2,
 	} {
 		f.envelope("vectors/envelope/good/"+name, s.events[i].payload, s.events[i].signatures...)
 	}
-	attested := s.events[s.find("session.attested", "")]
-	other := s.events[s.find("session.ended", "")]
-	command := s.events[s.find("command.executed", "")]
+	attested := s.events[s.find("session.attested")]
+	other := s.events[s.find("session.ended")]
+	command := s.events[s.find("command.executed")]
 	spoil := func(sig signature, change func([]byte) []byte) signature {
 		return signature{KeyID: sig.KeyID, Sig: change(bytes.Clone(sig.Sig))}
 	}

@@ -12,7 +12,7 @@ import (
 // policies/good/two-of-three.policy.
 func (f *files) proofs(s *sampleLog) {
 	m := f.noteMaker(s)
-	index := s.find("session.attested", "")
+	index := s.find("session.attested")
 	good := path(index, s.hashes)
 	f.bytes("vectors/tlog-proof/leaf", s.leaves[index])
 	f.envelope("vectors/tlog-proof/envelope", s.events[index].payload, s.events[index].signatures...)

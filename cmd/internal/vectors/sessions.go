@@ -11,12 +11,6 @@ import (
 	"github.com/escortlog/escortlog/cmd/internal/samples"
 )
 
-func containsType(payload []byte, full string) bool {
-	return containsText(payload, `"type":"`+full+`"`)
-}
-
-func containsText(payload []byte, text string) bool { return bytes.Contains(payload, []byte(text)) }
-
 // sessions writes the unsigned payloads, one a line, and what they commit to.
 func (f *files) sessions(s *sampleLog) {
 	for name, events := range map[string][]samples.Event{"good": s.sessions.Good, "unattested": s.sessions.Unattested} {
