@@ -3,8 +3,8 @@ package server
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -79,36 +79,40 @@ func TestPoolFull(t *testing.T) {
 		c.PoolEntries = 1
 		guard = c.Guard.(*log.MemoryGuard)
 	}})
-	gate := make(chan struct{})
-	guard.Before(func(log.Head) error { <-gate; return nil })
-	var clients sync.WaitGroup
-	submit := func() {
-		envelope := f.signed()
-		clients.Go(func() {
-			if a, err := f.try(http.MethodPost, "/v1/events", bytes.NewReader(envelope), "Content-Type", typeDSSE); err != nil || a.status != http.StatusCreated {
-				t.Errorf("answer %+v, %v", a, err)
-			}
-		})
+	entered, gate := make(chan struct{}), make(chan struct{})
+	open := sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(open) // before the log is closed, which waits for the commit
+	guard.Before(func(log.Head) error {
+		select {
+		case entered <- struct{}{}:
+			<-gate
+		case <-gate:
+		}
+		return nil
+	})
+	first := f.signed()
+	answered := make(chan error, 1)
+	go func() {
+		a, err := f.try(http.MethodPost, "/v1/events", bytes.NewReader(first), "Content-Type", typeDSSE)
+		if err == nil && a.status != http.StatusCreated {
+			err = fmt.Errorf("status %d: %s", a.status, a.body)
+		}
+		answered <- err
+	}()
+	<-entered // the sequencer is in a commit and stays there
+	if _, err := f.log.Add(&log.Submission{Leaf: make([]byte, 100), Decided: -1}); err != nil {
+		t.Fatal(err)
 	}
-	submit() // in the commit
-	eventually(t, "the first event is in a commit", func() bool { return f.log.Head().Size == 2 && f.inFlight() == 1 && f.full() == nil })
-	eventually(t, "the pool is full", func() bool { return errors.Is(f.full(), log.ErrFull) })
 	a := f.post(typeDSSE, f.signed())
 	a.wantProblem(http.StatusServiceUnavailable, "pool-full")
 	a.wantHeader("Retry-After", "1")
-	close(gate)
-	clients.Wait()
+	open()
+	f.must(<-answered)
 }
 
 func (f *fixture) inFlight() int {
 	n, _ := f.server.limiter.load()
 	return n
-}
-
-// full adds a submission that is never accepted, decided with no directory.
-func (f *fixture) full() error {
-	_, err := f.log.Add(&log.Submission{Identity: sha256.Sum256([]byte(newID())), Leaf: make([]byte, 100), Decided: -1})
-	return err
 }
 
 // lying is a log whose inclusion proofs are wrong.

@@ -1,13 +1,12 @@
 package server
 
 import (
+	"bytes"
 	_ "embed"
 	"encoding/hex"
 	"fmt"
 	"html/template"
-	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
@@ -139,7 +138,7 @@ func (s *Server) getHome(w http.ResponseWriter, r *http.Request) {
 	if pub := s.log.Published(); pub != nil {
 		data.Published = &publishedData{Size: pub.Size, Root: pub.Root, Note: string(pub.Note), Time: s.newestCosignature(pub.Note)}
 	}
-	var body strings.Builder
+	var body bytes.Buffer
 	if err := page.Execute(&body, data); err != nil {
 		s.fail(w, r, err)
 		return
@@ -151,7 +150,7 @@ func (s *Server) getHome(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusOK)
-	io.WriteString(w, body.String())
+	w.Write(body.Bytes())
 }
 
 // newestCosignature returns the newest time stated on the published note by a

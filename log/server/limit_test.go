@@ -42,6 +42,8 @@ func testLimiter(change func(*Limits)) (*limiter, *clock) {
 var (
 	alice = netip.MustParseAddr("192.0.2.1")
 	bob   = netip.MustParseAddr("192.0.2.2")
+
+	loopbackPrefix = netip.MustParsePrefix("127.0.0.0/8")
 )
 
 func TestFailuresAreLimitedByAddress(t *testing.T) {

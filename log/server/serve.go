@@ -48,20 +48,21 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 	select {
 	case <-ctx.Done():
 	case <-s.log.Done():
-		cause = fmt.Errorf("the log stopped: %w", errors.Join(s.log.Err()))
+		cause = fmt.Errorf("the log stopped: %w", s.log.Err())
 	case err := <-served:
-		cause = fmt.Errorf("serving: %w", err)
-		served <- err
+		s.Stop()
+		return fmt.Errorf("serving: %w", errors.Join(err, srv.Close()))
 	}
 
 	s.Stop()
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if err := srv.Shutdown(drain); err != nil {
-		s.cfg.Logger.Warn("requests were still under way at shutdown and are broken off", "error", err)
-		srv.Close()
+		s.cfg.Logger.Warn("requests were still under way at shutdown and are broken off", "error", errors.Join(err, srv.Close()))
 	}
-	<-served
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		cause = errors.Join(cause, fmt.Errorf("serving: %w", err))
+	}
 	return cause
 }
 
