@@ -178,24 +178,32 @@ func (l *Log) place(g *group, p *Pending) {
 
 // append makes the submission the next leaf.
 func (g *group) append(p *Pending) {
-	s, index := p.sub, g.head.Size
+	s := p.sub
+	entry.SetTime(s.Leaf, g.head.Time)
+	pos := g.appendLeaf(s.Leaf, s.Identity, s.Authority)
+	g.byIdentity[s.Identity] = len(g.accepted)
+	g.accepted = append(g.accepted, p)
+	g.positions = append(g.positions, pos)
+}
+
+// appendLeaf makes the encoded entry the next leaf, with all that is stored of
+// it.
+func (g *group) appendLeaf(leaf []byte, identity [32]byte, authority bool) Position {
+	index := g.head.Size
 	if index%tile.Width == 0 {
 		g.cutRun()
 	}
-	entry.SetTime(s.Leaf, g.head.Time)
-	leafHash := entry.LeafHash(s.Leaf)
-	g.edge.appendLeaf(s.Leaf, leafHash, func(level int, n int64, data []byte) {
+	leafHash := entry.LeafHash(leaf)
+	g.edge.appendLeaf(leaf, leafHash, func(level int, n int64, data []byte) {
 		g.put = append(g.put, storage.KV{Key: tileKey(level, n), Value: data})
 	})
-	g.identities = append(g.identities, s.Identity[:]...)
+	g.identities = append(g.identities, identity[:]...)
 	g.head.Size++
-	if s.Authority {
+	if authority {
 		g.head.Covered = g.head.Size
-		g.put = append(g.put, storage.KV{Key: numberKey(prefixAuthority, index), Value: s.Leaf})
+		g.put = append(g.put, storage.KV{Key: numberKey(prefixAuthority, index), Value: leaf})
 	}
-	g.byIdentity[s.Identity] = len(g.accepted)
-	g.accepted = append(g.accepted, p)
-	g.positions = append(g.positions, Position{Index: index, Time: g.head.Time, LeafHash: leafHash})
+	return Position{Index: index, Time: g.head.Time, LeafHash: leafHash}
 }
 
 // cutRun puts the entries gathered since the last cut, all of one bundle.
