@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"filippo.io/age"
 
@@ -125,6 +126,9 @@ func loadSigners(dir string, passphrase func() (string, error)) ([]*checkpoint.S
 	vkeys, err := VKeys(dir)
 	if err != nil {
 		return nil, err
+	}
+	if passphrase != nil {
+		passphrase = sync.OnceValues(passphrase) // nobody types it twice
 	}
 	var signers []*checkpoint.Signer
 	for i, k := range keyFiles {
