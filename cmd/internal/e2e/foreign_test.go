@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -202,6 +204,40 @@ func policy(t *testing.T, logLine string, witnesses ...witnessLine) string {
 	}
 	fmt.Fprintf(&b, "group everyone all %s\nquorum everyone\n", strings.Join(names, " "))
 	return write(t, t.TempDir(), "policy", b.String())
+}
+
+// TestE2EForeignReadersOnSamples lets the readers judge the log and a proof that lie in testdata, where our own
+// programs are tested against them.
+func TestE2EForeignReadersOnSamples(t *testing.T) {
+	built(t, buildForeign)
+	samples := filepath.Join(root, "testdata")
+	keys := func(name string) []string {
+		return strings.Fields(read(t, filepath.Join(samples, "keys", name+".vkeys")))
+	}
+	log, agency, assessor, university := keys("log"), keys("witness-agency"), keys("witness-assessor"), keys("witness-university")
+	srv := httptest.NewServer(http.FileServer(http.Dir(filepath.Join(samples, "log"))))
+	t.Cleanup(srv.Close)
+	signed := strings.Split(read(t, filepath.Join(samples, "log/checkpoint")), "\n")
+	size, err := strconv.ParseInt(signed[1], 10, 64)
+	if err != nil || size == 0 {
+		t.Fatalf("the sample log's checkpoint has size %q", signed[1])
+	}
+	classic := policy(t, log[0], witnessLine{"agency", agency[0], ""}, witnessLine{"assessor", assessor[0], ""})
+	readers(t, srv.URL, log[0], slices.Concat(log[1:], agency, assessor, university), classic, size)
+
+	proofs := filepath.Join(samples, "vectors/tlog-proof")
+	good, bad := filepath.Join(proofs, "good/ed25519.tlog-proof"), filepath.Join(proofs, "not-included/hash-flipped.tlog-proof")
+	verifiers := map[string][]string{
+		"xmod":      {"--vkey", log[0], "--cosigner", agency[0], "--cosigner", assessor[0]},
+		"torchwood": {"--policy", classic},
+	}
+	for name, args := range verifiers {
+		args = append(args, "--leaf", filepath.Join(proofs, "leaf"), "--proof")
+		must(t, name, append(args, good)...)
+		if _, all, code := try(t, "", name, append(args, bad)...); code == 0 {
+			t.Errorf("%s accepts a proof with a flipped bit:\n%s", name, all)
+		}
+	}
 }
 
 // TestE2EForeignProgramsAmongThemselves lets Tessera's log be cosigned by litewitness and read by all readers, with

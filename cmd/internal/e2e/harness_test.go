@@ -163,13 +163,19 @@ func (p *process) wait(what string, ready func() bool) error {
 	return fmt.Errorf("%s: no sign of %s in %v; it printed:\n%s", p.name, what, patience, tail(p.out.String()))
 }
 
-// tail is the end of a long output.
+// tail is the end of a long output, with its long lines (an ML-DSA key takes 1,800 characters) cut.
 func tail(s string) string {
-	const most = 16 << 10
-	if len(s) > most {
-		return "…" + s[len(s)-most:]
+	const most, width = 200, 400
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	if len(lines) > most {
+		lines = append([]string{"…"}, lines[len(lines)-most:]...)
 	}
-	return s
+	for i, l := range lines {
+		if len(l) > width {
+			lines[i] = l[:width] + "…"
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // try runs a program to its end and returns its standard output, everything it printed, and its exit code.
