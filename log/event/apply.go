@@ -204,13 +204,7 @@ func (d *Directory) keyRevoked(signed *signers, ev *Event) (func(int64), error) 
 				data.KeyID, len(d.admins)-1, d.threshold)
 		}
 	}
-	since, problem := parseTime(data.Since)
-	if data.Since == "" {
-		problem = ""
-	}
-	if problem != "" {
-		return nil, invalid(SlugSchema, "/data/since", "since %s", problem)
-	}
+	since, _ := parseTime(data.Since) // the schema has seen to it, and to its being there for a compromised key
 	compromised := data.Reason == Compromised
 	if compromised && since.After(ev.Time) {
 		return nil, invalid(SlugSchema, "/data/since", "a key cannot be found compromised before it was")

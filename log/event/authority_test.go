@@ -94,11 +94,14 @@ func TestLeafZero(t *testing.T) {
 			return strings.Replace(s, `"keyid":"spki-sha256:`, `"keyid":"spki-sha256:00`, 1)
 		},
 		"unsigned and unsettled":  func(s string) string { return strings.Replace(s, `"allow_unsigned":false,`, ``, 1) },
+		"threshold 1.0":           func(s string) string { return strings.Replace(s, `"threshold":1`, `"threshold":1.0`, 1) },
+		"origin with a plus":      func(s string) string { return strings.ReplaceAll(s, origin, "log.example+escort") },
 		"administrator of no key": func(s string) string { return strings.Replace(s, `"spki":"`, `"spki":"AAAA`, 1) },
 	} {
 		e := &entry.Entry{PayloadType: entry.PayloadType, Payload: []byte(edit(string(again.Payload)))}
-		if _, err := NewDirectory().CheckLeaf(0, e, nil); err == nil || string(e.Payload) == string(again.Payload) {
-			t.Errorf("%s: leaf 0 is accepted", name)
+		d := NewDirectory()
+		if _, err := d.CheckLeaf(0, e, nil); err == nil || d.Covered() != 0 || string(e.Payload) == string(again.Payload) {
+			t.Errorf("%s: leaf 0 is accepted, or applied", name)
 		}
 	}
 	ev := mustParse(t, again.Payload)
@@ -148,7 +151,10 @@ func TestAuthorityChain(t *testing.T) {
 		t.Errorf("Covered = %d", w.d.Covered())
 	}
 	if _, err := w.d.CheckLeaf(2, w.sign(w.revoke("k", Lost, time.Time{}), "a"), nil); err == nil {
-		t.Error("a leaf before the newest authority event is checked against a later directory")
+		t.Error("an authority event before the newest is checked against a later directory")
+	}
+	if _, err := w.d.CheckLeaf(2, w.sign(w.event(anyType, console), "l"), nil); err == nil || !strings.Contains(err.Error(), "before") {
+		t.Errorf("a leaf before the newest authority event is checked against a later directory: %v", err)
 	}
 }
 
@@ -201,6 +207,8 @@ func TestThreshold(t *testing.T) {
 	impossible := strings.Replace(string(w.must(NewAdminsChanged(w.header(), w.administrators("a", "b"), 2))), `"threshold":2`, `"threshold":3`, 1)
 	w.refuse("a threshold nobody can meet", w.sign([]byte(impossible), "a", "b", "c"), Invalid, SlugSchema)
 	twice := w.must(NewAdminsChanged(w.header(), w.administrators("a", "a"), 2))
+	fraction := strings.Replace(string(w.must(NewAdminsChanged(w.header(), w.administrators("a", "b"), 2))), `"threshold":2`, `"threshold":2.0`, 1)
+	w.refuse("a threshold of 2.0", w.sign([]byte(fraction), "a", "b", "c"), Invalid, SlugSchema)
 	w.refuse("one key as two administrators", w.sign(twice, "a", "b", "c"), Invalid, SlugSchema)
 }
 

@@ -56,8 +56,8 @@ func (d *Directory) authorizeOrdinary(e *entry.Entry, ev *Event) error {
 		return err
 	}
 	if ev.Type == TypeIndexPublished {
-		if chain, err := chainOf(ev); err != nil || chain.Log != d.Origin() {
-			return forbidden(SlugWrongLog, "the index is of the log %q, this one is %q", chain.Log, d.Origin())
+		if log := chainOf(ev).Log; log != d.Origin() {
+			return forbidden(SlugWrongLog, "the index is of the log %q, this one is %q", log, d.Origin())
 		}
 	}
 	if len(e.Signatures) > 0 {
@@ -189,10 +189,7 @@ func (d *Directory) decideAuthority(e *entry.Entry, ev *Event) (apply func(index
 
 // checkLink: the event names this log and the authority event before it.
 func (d *Directory) checkLink(ev *Event) error {
-	chain, err := chainOf(ev)
-	if err != nil {
-		return err
-	}
+	chain := chainOf(ev)
 	prev := hex.EncodeToString(d.prev[:])
 	if isHex(chain.Prev, 64) && chain.Prev != prev && chain.Log == d.Origin() {
 		return &Error{Kind: Conflict, Slug: SlugStaleAuthority, Pointer: "/data/prev",

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/escortlog/escortlog/log/entry"
 )
 
 // Every signature is by an unrevoked key, and at least one signer is registered
@@ -178,6 +180,8 @@ func TestSourceRegistration(t *testing.T) {
 	w.refuse("retire again", w.sign(retire(), "a"), Forbidden, SlugSourceRetired)
 	unheard := w.must(NewSourceRetired(w.header(), SourceRetirement{Source: "urn:example:unheard", Reason: "x"}))
 	w.refuse("retire an unknown source", w.sign(unheard, "a"), Forbidden, SlugNotRegistered)
+	fraction := strings.Replace(string(w.must(NewSourceRegistered(w.header(), reg))), `"heartbeat_s":60`, `"heartbeat_s":60.0`, 1)
+	w.refuse("a heartbeat of 60.0", w.sign([]byte(fraction), "a"), Invalid, SlugSchema)
 	reg.Roles, reg.HeartbeatSeconds = nil, 0
 	w.take("register anew", w.sign(w.must(NewSourceRegistered(w.header(), reg)), "a"))
 	w.take("alive again, in any role", w.sign(w.event("command.executed.v1", console), "k"))
@@ -217,4 +221,22 @@ func TestVerifySignatures(t *testing.T) {
 	forged.Signatures[1].Sig = w.sign(payload, "b").Signatures[0].Sig
 	w.refuse("new administrator's signature wrong", forged, BadSignature, SlugBadSignature)
 	w.refuse("new administrator signs something else", w.sign(w.revoke("k", Lost, time.Time{}), "a", "b"), BadSignature, SlugUnknownKey)
+}
+
+// TestAuthorizeAlone: Authorize does not lean on VerifySignatures or Validate
+// having run.
+func TestAuthorizeAlone(t *testing.T) {
+	w := newWorld(t, 1, func(g *Genesis) { g.AllowOpaque = true }, "a")
+	w.take("key", w.sign(w.register("k", gateway), "a"))
+	authorize := func(e *entry.Entry) error { return w.d.Authorize(e, mustParse(t, e.Payload)) }
+	payload := w.event(anyType, gateway)
+	wantError(t, "nine signatures", authorize(w.sign(payload, "k", "1", "2", "3", "4", "5", "6", "7", "8")), Malformed, SlugTooManySignatures, "")
+	wantError(t, "unknown key", authorize(w.sign(payload, "k", "1")), BadSignature, SlugUnknownKey, "")
+	wantError(t, "unknown key beside an administrator's", authorize(w.sign(w.register("l", gateway), "a", "1")), BadSignature, SlugUnknownKey, "")
+	reserved := strings.Replace(string(payload), Prefix+anyType, Prefix+"key.lent.v1", 1)
+	wantError(t, "reserved type", authorize(w.sign([]byte(reserved), "k")), Forbidden, SlugReservedType, "")
+	wantError(t, "unknown key on what is no event", w.d.VerifySignatures(w.sign([]byte("{}"), "1")), BadSignature, SlugUnknownKey, "")
+	e := w.sign(payload, "k")
+	_, err := NewDirectory().CheckLeaf(0, e, nil)
+	wantError(t, "an ordinary event as leaf 0", err, Forbidden, SlugReservedType, "")
 }
