@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/escortlog/escortlog/log"
+	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/escortlog/escortlog/log/tile"
 	"github.com/escortlog/escortlog/storage"
@@ -145,18 +146,41 @@ func TestProofIsVerifiedBeforeItIsSent(t *testing.T) {
 }
 
 // forged is a log that publishes what it has not signed.
-type forged struct{ *log.Log }
+type forged struct {
+	*log.Log
+	spoil func(note []byte) []byte
+}
 
 func (l forged) Published() *log.Published {
 	pub := *l.Log.Published()
-	pub.Note = bytes.Replace(pub.Note, []byte("\n\n"), []byte("\nextension\n\n"), 1)
+	pub.Note = l.spoil(pub.Note)
 	return &pub
 }
 
+// TestCheckpointIsVerifiedBeforeItProves: also where the policy names one of the
+// log's keys only, a signature of the other must be good.
 func TestCheckpointIsVerifiedBeforeItProves(t *testing.T) {
-	f := newFixture(t, setup{bare: true, wrap: func(l *log.Log) Log { return forged{l} }})
-	eventually(t, "leaf 0 is published", func() bool { return f.log.Published() != nil })
-	f.get("/v1/entries/0/proof").wantProblem(http.StatusInternalServerError, "proof-failed")
+	for name, spoil := range map[string]func([]byte) []byte{
+		"an extension added": func(note []byte) []byte { return bytes.Replace(note, []byte("\n\n"), []byte("\nextension\n\n"), 1) },
+		"ML-DSA signature damaged": func(note []byte) []byte {
+			note = bytes.Clone(note)
+			note[len(note)-100] ^= 1 // another letter of the base64
+			return note
+		},
+		"no signature at all": func(note []byte) []byte { return note[:bytes.Index(note, []byte("\n\n"))+2] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, setup{bare: true, wrap: func(l *log.Log) Log { return forged{l, spoil} }, config: func(c *Config) {
+				policy, err := checkpoint.ParsePolicy([]byte(c.PolicyText))
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Policy = policy
+			}})
+			eventually(t, "leaf 0 is published", func() bool { return f.log.Published() != nil })
+			f.get("/v1/entries/0/proof").wantProblem(http.StatusInternalServerError, "proof-failed")
+		})
+	}
 }
 
 // broken is a log that cannot be read.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/hex"
-	"fmt"
 	"html/template"
 	"net/http"
 	"time"
@@ -162,7 +161,7 @@ func (s *Server) newestCosignature(note []byte) string {
 	}
 	newest := int64(0)
 	for _, sig := range sigs {
-		for _, key := range s.timestamped {
+		for _, key := range s.stating {
 			if key.Name() == sig.Name && key.KeyHash() == sig.KeyHash {
 				newest = max(newest, sig.Timestamp())
 			}
@@ -172,27 +171,6 @@ func (s *Server) newestCosignature(note []byte) string {
 		return ""
 	}
 	return time.Unix(newest, 0).UTC().Format(time.RFC3339)
-}
-
-// timestampedKeys are the log's and the witnesses' keys that sign with a time.
-func timestampedKeys(cfg *Config) ([]*checkpoint.Verifier, error) {
-	var keys []*checkpoint.Verifier
-	add := func(key *checkpoint.Verifier) {
-		if key.Algorithm().Timestamped() {
-			keys = append(keys, key)
-		}
-	}
-	for _, vkey := range cfg.VKeys {
-		key, err := checkpoint.ParseVKey(vkey)
-		if err != nil {
-			return nil, fmt.Errorf("verifier key %q: %w", vkey, err)
-		}
-		add(key)
-	}
-	for _, w := range cfg.Policy.Witnesses {
-		add(w.Key)
-	}
-	return keys, nil
 }
 
 // String names the way of reading as the --read-auth flag does.

@@ -20,6 +20,7 @@ var errUnproven = errors.New("a proof of this log's own does not verify")
 type prover struct {
 	log    Log
 	policy *checkpoint.Policy
+	own    []*checkpoint.Verifier // the log's keys, those that the policy does not name, too
 
 	// verified is the newest note whose signatures were verified. One note
 	// proves many leaves, and its signatures are the same for all of them.
@@ -43,6 +44,13 @@ func (p *prover) note(pub *log.Published) (checkpoint.Checkpoint, error) {
 	case errors.Is(err, checkpoint.ErrQuorum):
 		return checkpoint.Checkpoint{}, fmt.Errorf("published checkpoint of size %d: %w", pub.Size, err)
 	case err != nil:
+		return checkpoint.Checkpoint{}, fmt.Errorf("%w: published checkpoint of size %d: %w", errUnproven, pub.Size, err)
+	}
+	text, sigs, err := checkpoint.ParseNote(pub.Note)
+	if err == nil {
+		_, err = checkpoint.Verify(text, sigs, p.own...)
+	}
+	if err != nil {
 		return checkpoint.Checkpoint{}, fmt.Errorf("%w: published checkpoint of size %d: %w", errUnproven, pub.Size, err)
 	}
 	p.verified.Store(&verifiedNote{note: pub.Note, cp: v.Checkpoint})

@@ -153,7 +153,7 @@ type Server struct {
 	metrics *metrics
 	handler http.Handler
 
-	timestamped []*checkpoint.Verifier // keys whose signatures state a time
+	stating []*checkpoint.Verifier // keys whose signatures state a time
 
 	// stopping ends when the server is about to stop; every waiter watches it.
 	stopping context.Context
@@ -189,7 +189,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		prover:  &prover{log: cfg.Log, policy: cfg.Policy},
 		limiter: newLimiter(cfg.Limits, cfg.Now),
 	}
-	if s.timestamped, err = timestampedKeys(&cfg); err != nil {
+	if err := s.takeKeys(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)
 	}
 	s.metrics, err = newMetrics(cfg.Registerer, s)
@@ -199,6 +199,29 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 	s.stopping, s.stop = context.WithCancel(context.Background())
 	s.handler = s.routes()
 	return s, nil
+}
+
+// takeKeys parses the log's keys and sorts out those that state a time when they
+// sign.
+func (s *Server) takeKeys() error {
+	keys := make([]*checkpoint.Verifier, len(s.cfg.VKeys), len(s.cfg.VKeys)+len(s.cfg.Policy.Witnesses))
+	for i, vkey := range s.cfg.VKeys {
+		key, err := checkpoint.ParseVKey(vkey)
+		if err != nil {
+			return fmt.Errorf("verifier key %q: %w", vkey, err)
+		}
+		keys[i] = key
+	}
+	s.prover.own = keys[:len(keys):len(keys)]
+	for _, w := range s.cfg.Policy.Witnesses {
+		keys = append(keys, w.Key)
+	}
+	for _, key := range keys {
+		if key.Algorithm().Timestamped() {
+			s.stating = append(s.stating, key)
+		}
+	}
+	return nil
 }
 
 // Handler returns the whole surface.
