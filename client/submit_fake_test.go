@@ -47,6 +47,8 @@ type fakeLog struct {
 	judge func(n int, body []byte) *Problem
 	// alter changes an answer before it is sent.
 	alter func(n int, a *entryAnswer)
+	// altProof changes a proof that is asked for.
+	altProof func(p *checkpoint.Proof)
 	// serve changes a leaf that is asked for.
 	serve func(leaf []byte) []byte
 }
@@ -153,6 +155,9 @@ func (f *fakeLog) handle(w http.ResponseWriter, r *http.Request) {
 		}
 		e, _ := entry.Parse(f.leaves[index])
 		proof := checkpoint.Proof{Extra: checkpoint.LeafTimeExtra(e.Time), Index: index, Hashes: f.proof(index), Checkpoint: []byte(f.checkpoint())}
+		if f.altProof != nil {
+			f.altProof(&proof)
+		}
 		w.Write(proof.Marshal())
 	case strings.HasPrefix(r.URL.Path, "/v1/entries/"):
 		fmt.Sscanf(r.URL.Path, "/v1/entries/%d", &index)

@@ -19,7 +19,6 @@ import (
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 func TestSubmitReturnsVerifiedReceipts(t *testing.T) {
@@ -339,8 +338,11 @@ func TestLiesAreFound(t *testing.T) {
 		"a time out of range": func(f *fakeLog) { f.alter = func(_ int, a *entryAnswer) { a.Time = -1 } },
 		"another index":       func(f *fakeLog) { f.alter = func(_ int, a *entryAnswer) { a.Index ^= 1 } },
 		"a negative index":    func(f *fakeLog) { f.alter = func(_ int, a *entryAnswer) { a.Index = -1 } },
-		"a wrong proof":       func(f *fakeLog) { f.alter = func(_ int, a *entryAnswer) { a.Proof[0][0]++ } },
-		"a short proof":       func(f *fakeLog) { f.alter = func(_ int, a *entryAnswer) { a.Proof = nil } },
+		"a negative index, and a proof later": func(f *fakeLog) {
+			f.alter = func(_ int, a *entryAnswer) { a.Index, a.Status, a.Proof = -1, 202, nil }
+		},
+		"a wrong proof": func(f *fakeLog) { f.alter = func(_ int, a *entryAnswer) { a.Proof[0][0]++ } },
+		"a short proof": func(f *fakeLog) { f.alter = func(_ int, a *entryAnswer) { a.Proof = nil } },
 		"one entry for two": func(f *fakeLog) {
 			f.alter = func(n int, a *entryAnswer) { a.Index, a.LeafHash, a.Proof = 0, entry.LeafHash(f.leaves[0]), f.proof(0) }
 		},
@@ -363,6 +365,35 @@ func TestLiesAreFound(t *testing.T) {
 				if !errors.As(err, &lied) {
 					t.Errorf("believed (policy %v): %v, %+v", policy != nil, err, results)
 				}
+			}
+		})
+	}
+}
+
+// TestLiesInLateProofsAreFound: a proof that comes later is believed no more.
+func TestLiesInLateProofsAreFound(t *testing.T) {
+	for name, lie := range map[string]func(p *checkpoint.Proof){
+		"another time":        func(p *checkpoint.Proof) { p.Extra[7]++ },
+		"no time":             func(p *checkpoint.Proof) { p.Extra = nil },
+		"another index":       func(p *checkpoint.Proof) { p.Index ^= 1 },
+		"a wrong hash":        func(p *checkpoint.Proof) { p.Hashes[0][0]++ },
+		"a checkpoint forged": func(p *checkpoint.Proof) { p.Checkpoint[len(p.Checkpoint)-9] ^= 1 },
+		"no proof":            func(p *checkpoint.Proof) { p.Index = -1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeLog(t)
+			f.cosigned, f.published = true, false
+			f.before = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+				f.published = r.Method == http.MethodGet
+				return false
+			}
+			f.altProof = lie
+			s := f.submitter()
+			s.Policy = f.policy()
+			results, err := s.Submit(t.Context(), signed(t, 2)...)
+			var lied *ReceiptError
+			if !errors.As(err, &lied) || len(lied.Evidence) == 0 {
+				t.Errorf("believed: %v, %+v", err, results)
 			}
 		})
 	}
@@ -407,9 +438,9 @@ func TestAnEarlierSignatureIsVerified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	payload := []byte(`{"n":1}`)
-	digest := sha256.Sum256(entry.PAE(entry.PayloadType, payload))
-	sign := func() *entry.Envelope {
+	sign := func(text string) *entry.Envelope {
+		payload := []byte(text)
+		digest := sha256.Sum256(entry.PAE(entry.PayloadType, payload))
 		sig, err := ecdsa.SignASN1(rand.Reader, private, digest[:])
 		if err != nil {
 			t.Fatal(err)
@@ -417,44 +448,52 @@ func TestAnEarlierSignatureIsVerified(t *testing.T) {
 		return &entry.Envelope{PayloadType: entry.PayloadType, Payload: payload, Signatures: []entry.Signature{{KeyID: public.KeyID(), Sig: sig}}}
 	}
 	s := f.submitter()
-	if _, err := s.Submit(t.Context(), sign()); err != nil {
+	if _, err := s.Submit(t.Context(), sign(`{"n":1}`)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Submit(t.Context(), sign()); err == nil {
+	if _, err := s.Submit(t.Context(), sign(`{"n":1}`)); err == nil {
 		t.Error("another signature was accepted unseen")
 	}
 	s.Keys = []*event.PublicKey{public}
-	results, err := s.Submit(t.Context(), sign())
+	results, err := s.Submit(t.Context(), sign(`{"n":1}`))
 	if err != nil || !bytes.Equal(results[0].Receipt.Leaf, f.leaves[0]) {
 		t.Fatalf("the first signature: %v, %+v", err, results)
 	}
 	for name, forge := range map[string]func(e *entry.Entry){
 		"a signature that does not verify": func(e *entry.Entry) { e.Signatures[0].Sig[9]++ },
-		"another payload":                  func(e *entry.Entry) { e.Payload = []byte(`{"n":2}`) },
+		"another event of the same key":    func(e *entry.Entry) { *e = *sign(`{"n":2}`).Entry(e.Time) },
 		"another time":                     func(e *entry.Entry) { e.Time++ },
 	} {
-		f.serve = func(leaf []byte) []byte {
-			e, err := entry.Parse(leaf)
-			if err != nil {
-				t.Fatal(err)
-			}
-			forge(e)
-			forged, err := e.Marshal()
-			if err != nil {
-				t.Fatal(err)
-			}
-			return forged
+		e, err := entry.Parse(f.leaves[0])
+		if err != nil {
+			t.Fatal(err)
 		}
-		// A log that holds the forged leaf, with a good proof for it.
+		forge(e)
+		leaf, err := e.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A log that holds the forged leaf, and proves it well.
 		g := newFakeLog(t)
-		g.append(f.serve(f.leaves[0]))
+		g.append(leaf)
 		g.alter = func(_ int, a *entryAnswer) {
-			*a = entryAnswer{Status: 200, LeafHash: entry.LeafHash(g.leaves[0]), Time: entry.TimeOf(f.leaves[0]), Proof: []tlog.Hash{}}
+			*a = entryAnswer{Status: 200, LeafHash: entry.LeafHash(leaf), Time: entry.TimeOf(f.leaves[0]), Proof: g.proof(0)}
 		}
 		s := g.submitter()
 		s.Keys = []*event.PublicKey{public}
-		if results, err := s.Submit(t.Context(), sign()); err == nil {
+		if results, err := s.Submit(t.Context(), sign(`{"n":1}`)); err == nil {
 			t.Errorf("%s: believed, %+v", name, results[0].Receipt)
 		}
+	}
+	// A log that proves one leaf and serves another, as good as the first.
+	f.serve = func([]byte) []byte {
+		leaf, err := sign(`{"n":1}`).Entry(entry.TimeOf(f.leaves[0])).Marshal()
+		if err != nil {
+			t.Error(err)
+		}
+		return leaf
+	}
+	if results, err := s.Submit(t.Context(), sign(`{"n":1}`)); err == nil {
+		t.Errorf("a leaf that was not proven: believed, %+v", results[0].Receipt)
 	}
 }

@@ -179,6 +179,23 @@ func original(t *testing.T, ev *event.Event) []byte {
 	return data.Imported.Original
 }
 
+// TestFailedCallsOpenNoSession: whatever else the record says.
+func TestFailedCallsOpenNoSession(t *testing.T) {
+	for i, r := range sampleRecords(t)[:5] {
+		record := strings.Replace(string(r), `"readOnly"`, `"errorCode":"AccessDenied","readOnly"`, 1)
+		if i == 2 { // has an error code already
+			continue
+		}
+		events, _, err := importAll(t, Options{}, record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ev := valid(t, events[0]); ev.Type != event.TypeRecordObserved {
+			t.Errorf("%s from %s", ev.Type, record)
+		}
+	}
+}
+
 // TestNothingIsLost: the record in the event has every token of the input.
 func TestNothingIsLost(t *testing.T) {
 	records := sampleRecords(t)
