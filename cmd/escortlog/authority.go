@@ -38,7 +38,9 @@ needs administrators who are elsewhere, -o ENVELOPE writes it instead; they add
 their signatures with "escortlog cosign" (or "escortlog pae", for an HSM), and
 "escortlog submit" sends it. It is built on the newest authority event, which
 --log tells, or --origin and --prev where there is no connection; when another
-one is logged meanwhile, the log refuses it as stale and it must be made anew.`
+one is logged meanwhile, the log refuses it as stale and it must be made anew.
+Give --origin or --policy with --log, too: a server that lies about its name could
+otherwise have you sign for another log of which you are an administrator.`
 
 func (o *authorityOptions) addFlags(cmd *cobra.Command) {
 	o.connection.addFlags(cmd)
@@ -65,6 +67,16 @@ func (o *authorityOptions) signers() ([]crypto.Signer, error) {
 		signers = append(signers, key)
 	}
 	return signers, nil
+}
+
+// takeAdmins takes what follows the flags as further files of --admin, so that
+// "--admin a.key b.key" means what it seems to.
+func (o *authorityOptions) takeAdmins(_ *cobra.Command, args []string) error {
+	if len(args) > 0 && len(o.admins) == 0 {
+		return fmt.Errorf("unexpected %q: keys of administrators follow --admin", args[0])
+	}
+	o.admins = append(o.admins, args...)
+	return nil
 }
 
 // run makes the event that build builds, and submits or writes it.

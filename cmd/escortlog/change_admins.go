@@ -25,7 +25,7 @@ administrators must sign, and each new key too (--also-sign FILE, or cosign).` +
       --to alice=alice.key.pub --to bob=bob.key.pub --to carol=carol.key.pub --threshold 2
   escortlog cosign change.json --admin carol.key
   escortlog submit --log https://log.example.org change.json`,
-		Args: cobra.NoArgs,
+		Args: o.takeAdmins,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	o.addFlags(cmd)

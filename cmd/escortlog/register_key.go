@@ -31,7 +31,7 @@ not demanded.` + authorityHelp,
       --key gateway.key.pub --source urn:example:gateway
   escortlog register-key --log https://log.example.org --admin alice.key -o register.json \
       --key registry.key.pub --source urn:example:hr --type person.enrolled --type person.separated`,
-		Args: cobra.NoArgs,
+		Args: o.takeAdmins,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	o.addFlags(cmd)

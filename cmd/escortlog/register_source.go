@@ -27,7 +27,7 @@ those roles (see "escortlog schema list"). Registering again replaces what was
 declared before.` + authorityHelp,
 		Example: `  escortlog register-source --log https://log.example.org --admin admin.key --source urn:example:gateway \
       --role gateway --expect session.started --expect session.ended --heartbeat 5m`,
-		Args: cobra.NoArgs,
+		Args: o.takeAdmins,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	o.addFlags(cmd)
@@ -69,7 +69,7 @@ func newRetireSourceCommand() *cobra.Command {
 		Long:  `Makes the authority event source.retired. Registering the source again revives it.` + authorityHelp,
 		Example: `  escortlog retire-source --log https://log.example.org --admin admin.key --source urn:example:old-gateway \
       --reason "replaced by urn:example:gateway" --last-sequence 81234`,
-		Args: cobra.NoArgs,
+		Args: o.takeAdmins,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.run(cmd, func(h event.Header) ([]byte, error) {
 				return event.NewSourceRetired(h, event.SourceRetirement{Source: o.source, Reason: o.reason, LastSequence: o.lastSequence})

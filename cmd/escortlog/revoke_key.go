@@ -28,7 +28,7 @@ says from when on its signatures prove nothing; auditors report them.` + authori
 		Example: `  escortlog revoke-key --log https://log.example.org --admin admin.key --key gateway.key.pub --reason superseded
   escortlog revoke-key --log https://log.example.org --admin admin.key --keyid spki-sha256:7a9f… \
       --reason compromised --since 2026-03-01T08:00:00Z --note "laptop stolen"`,
-		Args: cobra.NoArgs,
+		Args: o.takeAdmins,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	o.addFlags(cmd)

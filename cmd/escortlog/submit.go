@@ -17,7 +17,6 @@ import (
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 )
 
 type submitOptions struct {
@@ -147,28 +146,30 @@ type prepared struct {
 func (s *submission) run(ctx context.Context, stdin io.Reader, names []string) error {
 	// Reading goes on while a batch is on its way; a batch is what has been read
 	// meanwhile. So an input that comes slowly, on a pipe, is not kept waiting.
-	group, ctx := errgroup.WithContext(ctx)
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
 	items := make(chan prepared, client.MaxBatchEvents)
-	group.Go(func() error {
+	read := make(chan error, 1)
+	go func() {
 		defer close(items)
-		return readInputs(ctx, stdin, names, func(it item) error {
+		read <- readInputs(reading, stdin, names, func(it item) error {
 			select {
 			case items <- s.prepare(it):
 				return nil
-			case <-ctx.Done():
-				return ctx.Err()
+			case <-reading.Done():
+				return reading.Err()
 			}
 		})
-	})
-	group.Go(func() error {
-		for first := range items {
-			if err := s.send(ctx, collect(first, items)); err != nil {
-				return err
-			}
+	}()
+	for first := range items {
+		if err := s.send(ctx, collect(first, items)); err != nil {
+			// The reader is left behind: it may wait for standard input, and the
+			// process ends.
+			return &exitError{code: submitCode(err), err: err}
 		}
-		return nil
-	})
-	if err := group.Wait(); err != nil {
+	}
+	// What was read before an input broke off has been sent.
+	if err := <-read; err != nil {
 		return &exitError{code: submitCode(err), err: err}
 	}
 	if s.refused > 0 {
