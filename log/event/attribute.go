@@ -1,12 +1,9 @@
 package event
 
 import (
-	"encoding/json"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 const (
@@ -73,10 +70,7 @@ var attributes = map[string]func(ev *Event, s string) string{
 
 func extension(name string, check func(string) string) func(*Event, string) string {
 	return func(ev *Event, s string) string {
-		if ev.Extensions == nil {
-			ev.Extensions = map[string]string{}
-		}
-		ev.Extensions[name] = s
+		ev.setExtension(name, s)
 		return check(s)
 	}
 }
@@ -103,42 +97,38 @@ func traceParent(s string) string {
 
 // checkName: "attribute names MUST consist of lower-case letters ('a' to 'z')
 // or digits" (CloudEvents 1.0 section 2.2).
-func checkName(name string) error {
-	ok := name != "" && len(name) <= maxName
-	for _, c := range []byte(name) {
+func checkName(name []byte) error {
+	ok := len(name) > 0 && len(name) <= maxName
+	for _, c := range name {
 		ok = ok && (c >= 'a' && c <= 'z' || c >= '0' && c <= '9')
 	}
 	if !ok {
-		return malformed("/"+escapePointer(name), "attribute names are 1 to %d characters of a to z and 0 to 9", maxName)
+		return malformed("/"+escapePointer(string(name)), "attribute names are 1 to %d characters of a to z and 0 to 9", maxName)
 	}
 	return nil
 }
 
-// attribute decodes the JSON value of an attribute: a string, a boolean or a
+// attributeValue reads the JSON value of an attribute: a string, a boolean or a
 // 32-bit integer (CloudEvents 1.0 section 2.4, JSON format section 2.2). The
 // latter two are returned in their canonical string form.
-func attribute(name string, value json.RawMessage) (s string, isString bool, err error) {
-	switch value[0] {
+func attributeValue(name []byte, t *tape, value int) (string, error) {
+	switch t.tokens[value].kind {
 	case '"':
-		text, err := jsontext.AppendUnquote(nil, value)
-		if err != nil {
-			return "", true, malformed("/"+name, "%v", err)
-		}
-		s := string(text)
+		s := string(t.str(value))
 		if len(s) > maxString || hasForbiddenRune(s) {
-			return "", true, malformed("/"+name, "%s must be at most %d bytes without control characters and noncharacters", name, maxString)
+			return "", malformed("/"+string(name), "%s must be at most %d bytes without control characters and noncharacters", name, maxString)
 		}
-		return s, true, nil
-	case 't', 'f':
-		return string(value), false, nil
+		return s, nil
 	case '{', '[':
-		return "", false, malformed("/"+name, "%s must be a string, a boolean or an integer", name)
+		return "", malformed("/"+string(name), "%s must be a string, a boolean or an integer", name)
+	case '0':
+		raw := string(t.raw(value))
+		n, err := strconv.ParseInt(raw, 10, 32)
+		if err != nil || strconv.FormatInt(n, 10) != raw {
+			return "", malformed("/"+string(name), "%s is a number, but not an integer of 32 bits in its shortest form", name)
+		}
 	}
-	n, err := strconv.ParseInt(string(value), 10, 32)
-	if err != nil || strconv.FormatInt(n, 10) != string(value) {
-		return "", false, malformed("/"+name, "%s is a number, but not an integer of 32 bits in its shortest form", name)
-	}
-	return string(value), false, nil
+	return string(t.raw(value)), nil
 }
 
 // hasForbiddenRune: the CloudEvents type String excludes control characters,

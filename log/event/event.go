@@ -1,15 +1,14 @@
 package event
 
 import (
-	"bytes"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/strict"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // SpecVersion is the only CloudEvents version accepted.
@@ -62,20 +61,30 @@ func Parse(payload []byte) (*Event, error) {
 	if err := strict.Check(payload); err != nil {
 		return nil, malformed("", "%v", err)
 	}
-	ev := &Event{}
-	seen := map[string]bool{}
-	err := members(payload, func(name string, value json.RawMessage) error {
-		if value[0] == 'n' && name != "data" {
-			return nil // "a null value MUST be treated as unset" (JSON format 2.2)
-		}
-		seen[name] = true
-		return ev.set(name, value)
-	})
-	if err != nil {
-		return nil, err
+	t := newTape(payload)
+	if t == nil {
+		return nil, malformed("", "the payload is not JSON") // strict.Check let it pass, so never
 	}
-	for _, name := range required {
-		if !seen[name] {
+	defer t.free()
+	if t.tokens[0].kind != '{' {
+		return nil, malformed("", "the payload is not a JSON object")
+	}
+	ev := &Event{}
+	var seen [len(required)]bool
+	for m := 1; m < len(t.tokens); m = t.tokens[m+1].next {
+		name, value := t.str(m), m+1
+		if t.tokens[value].kind == 'n' && string(name) != "data" {
+			continue // "a null value MUST be treated as unset" (JSON format 2.2)
+		}
+		if err := ev.set(name, t, value); err != nil {
+			return nil, err
+		}
+		if i := slices.Index(required[:], string(name)); i >= 0 {
+			seen[i] = true
+		}
+	}
+	for i, name := range required {
+		if !seen[i] {
 			return nil, malformed("/"+name, "the event has no %s", name)
 		}
 	}
@@ -87,69 +96,45 @@ func Parse(payload []byte) (*Event, error) {
 
 var required = [...]string{"specversion", "id", "source", "type", "subject", "time", "recordedtime", "dataschema", "data"}
 
-// members calls fn with each member of the JSON object in payload, which has
-// passed strict.Check. The values alias payload.
-func members(payload []byte, fn func(name string, value json.RawMessage) error) error {
-	// Duplicate names were refused before; not looking for them again is faster.
-	d := jsontext.NewDecoder(bytes.NewBuffer(payload), jsontext.AllowDuplicateNames(true))
-	if d.PeekKind() != jsontext.KindBeginObject {
-		return malformed("", "the payload is not a JSON object")
-	}
-	if _, err := d.ReadToken(); err != nil {
-		return malformed("", "%v", err)
-	}
-	for d.PeekKind() != jsontext.KindEndObject {
-		name, err := d.ReadToken()
-		if err != nil {
-			return malformed("", "%v", err)
-		}
-		n := name.String()
-		value, err := d.ReadValue()
-		if err != nil {
-			return malformed("", "%v", err)
-		}
-		end := d.InputOffset()
-		if err := fn(n, json.RawMessage(payload[end-int64(len(value)):end:end])); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // set stores one member of the event after checking it.
-func (ev *Event) set(name string, value json.RawMessage) error {
-	switch name {
+func (ev *Event) set(name []byte, t *tape, value int) error {
+	switch string(name) {
 	case "data":
-		if value[0] != '{' {
+		if t.tokens[value].kind != '{' {
 			return malformed("/data", "data must be a JSON object")
 		}
-		ev.Data = value
-		return checkNumbers(value)
+		raw := t.raw(value)
+		ev.Data = raw[:len(raw):len(raw)] // so that nobody appends to the payload
+		return checkNumbers(t, value)
 	case "data_base64":
 		return malformed("/data_base64", "binary data is not accepted: put a JSON object into data, and large or binary content behind a digest")
 	}
 	if err := checkName(name); err != nil {
 		return err
 	}
-	s, isString, err := attribute(name, value)
+	s, err := attributeValue(name, t, value)
 	if err != nil {
 		return err
 	}
-	check, ours := attributes[name]
+	check, ours := attributes[string(name)]
 	if !ours {
-		if ev.Extensions == nil {
-			ev.Extensions = map[string]string{}
-		}
-		ev.Extensions[name] = s
+		ev.setExtension(string(name), s)
 		return nil
 	}
-	if !isString {
-		return malformed("/"+name, "%s must be a string", name)
+	if t.tokens[value].kind != '"' {
+		return malformed("/"+string(name), "%s must be a string", name)
 	}
 	if problem := check(ev, s); problem != "" {
-		return malformed("/"+name, "%s %s", name, problem)
+		return malformed("/"+string(name), "%s %s", name, problem)
 	}
 	return nil
+}
+
+func (ev *Event) setExtension(name, value string) {
+	if ev.Extensions == nil {
+		ev.Extensions = map[string]string{}
+	}
+	ev.Extensions[name] = value
 }
 
 // checkChain holds sequence and prevhash against each other. Gaps are the
@@ -190,33 +175,13 @@ func CheckClock(ev *Event, nowMS int64) error {
 // checkNumbers refuses numbers that readers would round, overflow or choke on
 // in different ways: longer than 64 characters, beyond the range of an IEEE 754
 // double, or with an exponent of more than three digits (RFC 8259 section 6).
-func checkNumbers(data []byte) error {
-	for i := 0; i < len(data); i++ {
-		switch c := data[i]; {
-		case c == '"':
-			i = stringEnd(data, i)
-		case c == '-' || c >= '0' && c <= '9':
-			n := 1
-			for i+n < len(data) && strings.IndexByte("0123456789+-.eE", data[i+n]) >= 0 {
-				n++
-			}
-			if !saneNumber(string(data[i : i+n])) {
-				return malformed("/data", "the number %.70s is out of range", data[i:i+n])
-			}
-			i += n - 1
+func checkNumbers(t *tape, data int) error {
+	for i := data; i < t.tokens[data].next; i++ {
+		if t.tokens[i].kind == '0' && !saneNumber(string(t.raw(i))) {
+			return malformed("/data", "the number %.70s is out of range", t.raw(i))
 		}
 	}
 	return nil
-}
-
-// stringEnd returns the index of the quote that closes the string opened at i.
-func stringEnd(data []byte, i int) int {
-	for i++; i < len(data) && data[i] != '"'; i++ {
-		if data[i] == '\\' {
-			i++
-		}
-	}
-	return i
 }
 
 func saneNumber(s string) bool {

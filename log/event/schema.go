@@ -69,8 +69,9 @@ func CommonSchema() (id string, schema []byte) {
 	return schemaBase + commonSchema, b
 }
 
-// compiled holds every schema, compiled on first use.
-var compiled = sync.OnceValues(func() (map[string]*jsonschema.Schema, error) {
+// full holds every schema as the JSON Schema library has it, compiled when an
+// event first needs it; see quick.go for those that do not.
+var full = sync.OnceValues(func() (map[string]*jsonschema.Schema, error) {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.AssertFormat()
@@ -137,7 +138,7 @@ func uriFormat(v any) error {
 // that carries authority, and refused otherwise. The error is an *Error of
 // kind Invalid (or Forbidden, for a reserved type).
 func Validate(ev *Event, allowOpaque bool) error {
-	t, known := Lookup(ev.Type)
+	row, known := Lookup(ev.Type)
 	if !known {
 		if isReserved(ev.Type) {
 			return reservedType(ev.Type)
@@ -150,7 +151,22 @@ func Validate(ev *Event, allowOpaque bool) error {
 	if ev.DataSchema != SchemaID(ev.Type) {
 		return invalid(SlugSchema, "/dataschema", "the dataschema of %s is %s", ev.Type, SchemaID(ev.Type))
 	}
-	schemas, err := compiled()
+	t := newTape(ev.Data)
+	if t == nil {
+		return invalid(SlugSchema, "/data", "data is not the JSON object that Parse found")
+	}
+	defer t.free()
+	if q := quickSchema(ev.Type); q == nil || q.check(t, 0) != yes {
+		if err := validateFully(ev); err != nil {
+			return err
+		}
+	}
+	return checkSubject(row, ev, t)
+}
+
+// validateFully is the slow and authoritative way.
+func validateFully(ev *Event) error {
+	schemas, err := full()
 	if err != nil {
 		return invalid(SlugSchema, "", "this build cannot judge any event: %v", err)
 	}
@@ -161,7 +177,7 @@ func Validate(ev *Event, allowOpaque bool) error {
 	if err := schemas[ev.Type].Validate(data); err != nil {
 		return schemaError(ev.Type, err)
 	}
-	return checkSubject(t, ev, data)
+	return nil
 }
 
 func reservedType(typ string) *Error {
@@ -170,20 +186,14 @@ func reservedType(typ string) *Error {
 
 // checkSubject keeps an event from being filed under one thing while its data
 // speaks of another.
-func checkSubject(t Type, ev *Event, data any) error {
-	want := t.SubjectKind + "/"
-	if t.SubjectField == selfSource {
-		want += ev.Source
-	} else {
-		for name := range strings.SplitSeq(t.SubjectField, ".") {
-			object, _ := data.(map[string]any)
-			data = object[name]
-		}
-		s, _ := data.(string) // the schema requires it to be a string
-		want += s
+func checkSubject(row Type, ev *Event, t *tape) error {
+	want := ev.Source
+	if row.SubjectField != selfSource {
+		want = t.stringAt(row.SubjectField) // the schema requires it to be there
 	}
-	if ev.Subject != want {
-		return invalid(SlugSchema, "/subject", "the subject is %q, but by its data it should be %q", ev.Subject, want)
+	kind, is, ok := strings.Cut(ev.Subject, "/")
+	if !ok || kind != row.SubjectKind || is != want {
+		return invalid(SlugSchema, "/subject", "the subject is %q, but by its data it should be %q", ev.Subject, row.SubjectKind+"/"+want)
 	}
 	return nil
 }
