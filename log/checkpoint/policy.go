@@ -204,7 +204,7 @@ func (p *policyParser) define(n *node) error {
 
 func (p *policyParser) group(args []string) error {
 	if len(args) < 3 {
-		return fmt.Errorf("want: group NAME all|any|K MEMBER...")
+		return fmt.Errorf("want: group NAME all|any|K MEMBER, with one MEMBER or more")
 	}
 	n := &node{name: args[0]}
 	names := args[2:]

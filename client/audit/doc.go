@@ -1,0 +1,22 @@
+// Package audit replays a whole log and believes nothing the server says.
+//
+// It reads every entry up to a checkpoint that a policy accepts, hashes each,
+// compares every hash tile and the root, verifies every signature on every
+// event against the key directory that the log's own authority events build,
+// and checks what the log promises beside: leaf times never decrease, no event
+// of one source and id is logged twice, every event fits its type's schema.
+//
+// With a state directory, what was verified is kept, so that the next run goes
+// on from there and demands that the log has only grown. A smaller tree, another
+// root at the same size, or a larger tree that does not extend the one seen
+// before is an integrity failure. Whatever proves a failure (both checkpoints,
+// the bytes that were served, leaves with their proofs) is written to a file.
+// The first run is checked like any other, only that there is nothing to be
+// consistent with.
+//
+// The Report keeps apart what is proven about the protocol (verdicts), what
+// is thereby known to be complete (claims A to D), and what is proven but should
+// worry somebody (findings). Every verdict tells how much it looked at. For the
+// same log, policy and state the report is the same to the byte; it holds no
+// clock times but those that were signed.
+package audit
