@@ -313,7 +313,17 @@ func TestTrouble(t *testing.T) {
 		{"unknown log", func(n *node) { n.answers(404, "who?") }},
 		{"forbidden", func(n *node) { n.answers(403, "no") }},
 		{"rate limited", func(n *node) { n.answers(429, "slower", "Retry-After", "3600") }},
-		{"redirects", func(n *node) { n.answers(307, "", "Location", stale.s.URL+"/add-checkpoint") }},
+		{"redirects", func(n *node) {
+			// To itself under another path, where it would cosign.
+			n.intercept(func(rw http.ResponseWriter, r *http.Request) bool {
+				if strings.HasPrefix(r.URL.Path, "/elsewhere") {
+					r.URL.Path = strings.TrimPrefix(r.URL.Path, "/elsewhere")
+					return false
+				}
+				http.Redirect(rw, r, "/elsewhere"+r.URL.Path, http.StatusTemporaryRedirect)
+				return true
+			})
+		}},
 		{"empty answer", func(n *node) { n.answers(200, "") }},
 		{"garbage", func(n *node) { n.answers(200, "\x00\x01\x02") }},
 		{"unknown keys", func(n *node) { n.answers(200, string(staleLines)) }},

@@ -142,8 +142,9 @@ func TestTornTail(t *testing.T) {
 		}
 	}
 
-	// The torn tail is gone for good: what is put next follows the last complete frame.
-	if err := os.WriteFile(path, append(data[:ends[2]+7:ends[2]+7], 0, 0, 0), 0o600); err != nil {
+	// The torn tail is gone for good, also where it is longer than what is put next.
+	torn, _ := appendFrame(bytes.Clone(data[:ends[2]]), 3, [sumLen]byte{}, make([]byte, 1000))
+	if err := os.WriteFile(path, torn[:len(torn)-1], 0o600); err != nil {
 		t.Fatal(err)
 	}
 	j = openJournal(t, path, Options{})
