@@ -14,6 +14,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"io"
 	"math/big"
 	"slices"
 	"strings"
@@ -132,6 +133,27 @@ func TestForeignSignatures(t *testing.T) {
 		hsm := struct{ crypto.Signer }{priv} // not an *ecdsa.PrivateKey any more
 		if _, err := Sign(hsm, entry.PayloadType, []byte(good)); err != nil {
 			t.Errorf("%s: %v", keyType, err)
+		}
+	}
+}
+
+// wrongSigner signs something else than it is asked to.
+type wrongSigner struct{ crypto.Signer }
+
+func (s wrongSigner) Sign(r io.Reader, _ []byte, opts crypto.SignerOpts) ([]byte, error) {
+	size := 1
+	if hash := opts.HashFunc(); hash != 0 {
+		size = hash.Size()
+	}
+	return s.Signer.Sign(r, make([]byte, size), opts)
+}
+
+// TestSignChecksItsSigner: a signature that nobody could verify does not leave.
+func TestSignChecksItsSigner(t *testing.T) {
+	for _, keyType := range keyTypes {
+		priv, _ := newKey(t, keyType)
+		if sig, err := Sign(wrongSigner{priv}, entry.PayloadType, []byte(good)); !errors.Is(err, ErrKey) {
+			t.Errorf("%s: Sign = %+v, %v, want ErrKey", keyType, sig, err)
 		}
 	}
 }
@@ -291,7 +313,10 @@ func TestKeysRefused(t *testing.T) {
 	compressedSPKI[1], compressedSPKI[24] = byte(len(compressedSPKI)-2), byte(len(compressed)+1)
 	offCurve := p256.SPKI()
 	offCurve[len(offCurve)-1] ^= 1
-	for name, der := range map[string][]byte{"NULL parameters": null, "compressed point": compressedSPKI, "point off the curve": offCurve, "nothing": nil} {
+	// encoding/asn1 skips what follows at the end of a SEQUENCE.
+	extra := append(pub.SPKI(), 5, 0)
+	extra[1] += 2
+	for name, der := range map[string][]byte{"member too many": extra, "NULL parameters": null, "compressed point": compressedSPKI, "point off the curve": offCurve, "nothing": nil} {
 		if _, err := ParsePublicKeySPKI(der); !errors.Is(err, ErrKey) {
 			t.Errorf("%s: ParsePublicKeySPKI = %v, want ErrKey", name, err)
 		}

@@ -45,7 +45,9 @@ func newTape(text []byte) *tape {
 
 func (t *tape) free() {
 	t.text = nil
-	tapes.Put(t)
+	if cap(t.tokens) <= 4096 { // a hostile event of 48 KiB has six times as many
+		tapes.Put(t)
+	}
 }
 
 func skipSpace(text []byte, i int) int {
