@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -265,9 +267,10 @@ func TestFetchGivesUp(t *testing.T) {
 }
 
 func TestFetchDoesNotRetryInVain(t *testing.T) {
-	server := httptest.NewTLSServer(serve(map[string][]byte{"/checkpoint": []byte("x")}))
+	server := httptest.NewUnstartedServer(serve(map[string][]byte{"/checkpoint": []byte("x")}))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0) // it complains of the client that will not trust it
+	server.StartTLS()
 	t.Cleanup(server.Close)
-	server.Config.ErrorLog = nil
 	f, slept := fetcher(t, nil)
 	f.URL = server.URL
 	if _, err := f.Checkpoint(context.Background()); !errors.Is(err, ErrUnavailable) || *slept != 0 {

@@ -210,7 +210,7 @@ func (a *auditor) consistent(ctx context.Context) error {
 		fail("the log has gone back: size %d was verified before, and now it shows %d", seen.Size, a.head.Size)
 		return nil
 	case a.head.Size == seen.Size && a.head.Root != seen.Root:
-		fail("two roots for size %d: %s was verified before, and now it shows %s", seen.Size, b64(seen.Root), b64(a.head.Root))
+		fail("two roots for size %d: %s was verified before, and now it shows %s", seen.Size, seen.Root, a.head.Root)
 		return nil
 	case a.head.Size == seen.Size:
 		a.extends = true
@@ -244,11 +244,11 @@ func (a *auditor) consistent(ctx context.Context) error {
 		a.evidence.resource(r.Path, r.Body)
 	}
 	if root == a.head.Root {
-		fail("history was rewritten: the tree of size %d does not extend the tree of size %d, root %s, that was verified before", a.head.Size, seen.Size, b64(seen.Root))
+		fail("history was rewritten: the tree of size %d does not extend the tree of size %d, root %s, that was verified before", a.head.Size, seen.Size, seen.Root)
 		return nil
 	}
 	a.broken = true
-	a.failf(VerdictReplay, "the hash tiles give the root %s, the checkpoint says %s", b64(root), b64(a.head.Root))
+	a.failf(VerdictReplay, "the hash tiles give the root %s, the checkpoint says %s", root, a.head.Root)
 	return nil
 }
 
@@ -263,7 +263,7 @@ func (a *auditor) checkGenesis() {
 	genesis := a.state.genesis
 	a.report.Genesis = &genesis
 	if a.cfg.Genesis != nil && genesis != *a.cfg.Genesis {
-		a.failf(VerdictGenesis, "leaf 0 has the hash %s, and not the pinned %s", b64(genesis), b64(*a.cfg.Genesis))
+		a.failf(VerdictGenesis, "leaf 0 has the hash %s, and not the pinned %s", genesis, *a.cfg.Genesis)
 	}
 	// Where leaf 0 is no log.created at all, that was said already.
 	if origin := a.state.directory.Origin(); origin != "" && origin != a.verified.Origin {

@@ -83,7 +83,7 @@ func (a *auditor) notes() {
 		note("The log accepts events of types that are not known.")
 	}
 	if p := d.Predecessor(); p != nil {
-		note("The log succeeds %q, which ended at size %d with root %s; that one is to be audited by itself.", p.Origin, p.Size, b64(p.Root))
+		note("The log succeeds %q, which ended at size %d with root %s; that one is to be audited by itself.", p.Origin, p.Size, p.Root)
 	}
 	if n := len(a.verified.Extensions); n > 0 && a.verified.ExtensionsSigned() {
 		note("The checkpoint bears %d extension lines; the log signed them, and witnesses say nothing about them.", n)

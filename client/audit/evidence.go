@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
@@ -114,6 +115,9 @@ func (e *Evidence) write(dir string) (string, error) {
 	}
 	content = append(content, '\n')
 	sum := sha256.Sum256(content)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("writing the evidence: %w", err)
+	}
 	name := filepath.Join(dir, "escortlog-evidence-"+hex.EncodeToString(sum[:8])+".json")
 	if err := writeFile(name, content); err != nil {
 		return "", fmt.Errorf("writing the evidence: %w", err)

@@ -154,14 +154,14 @@ func (a *auditor) compare(c *chunk, l *leaf, index, from int64) (changed bool) {
 	served := tlog.Hash(c.tile[i*tlog.HashSize:][:tlog.HashSize])
 	if l.hash != served {
 		changed = true
-		c.fail(VerdictReplay, index, "the entry hashes to %s, the hash tile says %s", b64(l.hash), b64(served))
+		c.fail(VerdictReplay, index, "the entry hashes to %s, the hash tile says %s", l.hash, served)
 	}
 	if index >= from {
 		return changed
 	}
 	if seen := a.state.tree.partial[0][i]; l.hash != seen {
 		changed = true
-		c.fail(VerdictReplay, index, "the entry hashes to %s, and to %s when it was verified earlier", b64(l.hash), b64(seen))
+		c.fail(VerdictReplay, index, "the entry hashes to %s, and to %s when it was verified earlier", l.hash, seen)
 	}
 	return changed
 }
@@ -310,13 +310,13 @@ func (a *auditor) compareTiles(ctx context.Context) error {
 		for i := range served {
 			if served[i] != e.hashes[i] {
 				a.evidence.resource(e.tile.Path(), data)
-				a.fail(Failure{Verdict: VerdictReplay, Detail: fmt.Sprintf("%s: its hash %d is %s, the entries give %s", e.tile.Path(), i, b64(served[i]), b64(e.hashes[i]))})
+				a.fail(Failure{Verdict: VerdictReplay, Detail: fmt.Sprintf("%s: its hash %d is %s, the entries give %s", e.tile.Path(), i, served[i], e.hashes[i])})
 				break
 			}
 		}
 	}
 	if root := a.state.tree.root(); root != a.head.Root {
-		a.fail(Failure{Verdict: VerdictReplay, Detail: fmt.Sprintf("the entries give the root %s, the checkpoint says %s; %s", b64(root), b64(a.head.Root), a.whoChanged(ctx))})
+		a.fail(Failure{Verdict: VerdictReplay, Detail: fmt.Sprintf("the entries give the root %s, the checkpoint says %s; %s", root, a.head.Root, a.whoChanged(ctx))})
 	}
 	return nil
 }
@@ -330,7 +330,7 @@ func (a *auditor) whoChanged(ctx context.Context) string {
 	case root == a.head.Root:
 		return "the hash tiles give the checkpoint's root, so entries were changed after they were signed"
 	}
-	return fmt.Sprintf("the hash tiles give %s", b64(root))
+	return fmt.Sprintf("the hash tiles give %s", root)
 }
 
 // pool runs work on a fixed number of goroutines.

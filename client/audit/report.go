@@ -159,16 +159,16 @@ func (r *Report) Verdict(name string) Verdict {
 func (r *Report) WriteText(w io.Writer) error {
 	var b strings.Builder
 	if r.Head != nil {
-		fmt.Fprintf(&b, "log          %s\ncheckpoint   size %d, root %s\n", r.Origin, r.Head.Size, b64(r.Head.Root))
+		fmt.Fprintf(&b, "log          %s\ncheckpoint   size %d, root %s\n", r.Origin, r.Head.Size, r.Head.Root)
 		for _, c := range r.Cosigners {
 			fmt.Fprintf(&b, "cosigned     by %s at %s\n", c.Witness, time.Unix(c.Time, 0).UTC().Format(time.RFC3339))
 		}
 	}
 	if r.Previous != nil {
-		fmt.Fprintf(&b, "seen before  size %d, root %s\n", r.Previous.Size, b64(r.Previous.Root))
+		fmt.Fprintf(&b, "seen before  size %d, root %s\n", r.Previous.Size, r.Previous.Root)
 	}
 	if r.Genesis != nil {
-		fmt.Fprintf(&b, "leaf 0       %s\n", b64(*r.Genesis))
+		fmt.Fprintf(&b, "leaf 0       %s\n", *r.Genesis)
 	}
 	section(&b, "Protocol", r.Verdicts)
 	section(&b, "Completeness", r.Claims)
@@ -247,10 +247,4 @@ func plural(n int64, things string) string {
 		}
 	}
 	return fmt.Sprintf("%d %s", n, things)
-}
-
-// b64 writes a hash as checkpoints do.
-func b64(h tlog.Hash) string {
-	text, _ := h.MarshalJSON() // never fails
-	return strings.Trim(string(text), `"`)
 }

@@ -80,6 +80,9 @@ func commands() []*cobra.Command {
 		newCosignCommand(),
 		newPAECommand(),
 		newSubmitCommand(),
+		newProofCommand(),
+		newVerifyCommand(),
+		newAuditCommand(),
 		newImportCommand(),
 		newSchemaCommand(),
 	}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/escortlog/escortlog/client/audit"
+	"github.com/escortlog/escortlog/log/checkpoint"
+	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+type auditOptions struct {
+	connection connection
+	policy     string
+	state      string
+	evidence   string
+	genesis    string
+	timeout    time.Duration
+	json       bool
+}
+
+func newAuditCommand() *cobra.Command {
+	var o auditOptions
+	cmd := &cobra.Command{
+		Use:   "audit --policy FILE [--log URL] [--state DIR] [--genesis HASH]",
+		Short: "Replay a whole log, believing nothing the server says",
+		Long: `Reads every entry of the log up to its checkpoint, hashes each, compares every
+hash tile and the root, verifies every signature against the keys that the log's
+own authority events registered, and checks that times never decrease, that no
+event is logged twice, and that every event was allowed and is well-formed. The
+checkpoint must be signed by a log of the policy and cosigned by its quorum.
+
+With --state, DIR keeps what was verified: the next audit goes on from there, and
+demands that the log has only grown. A log that shows a smaller tree, or another
+one, is caught, and both checkpoints are written to a file as evidence. Keep one
+directory for each log, and keep it safe: it is what you know.
+
+--genesis pins the leaf hash of leaf 0 (base64 or hex), got from somewhere else
+than the log; it says which log this is, with which administrators.
+
+The log is the one at --log, else the one URL in the policy's log lines.`,
+		Example: `  escortlog audit --policy policy.txt --log https://log.example.org --state ~/audits/example
+  escortlog audit --policy policy.txt --json | jq .verdicts`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
+	}
+	o.connection.addFlags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&o.policy, "policy", "", "tlog-policy `file`: the log's keys, the witnesses, the quorum")
+	f.StringVar(&o.state, "state", "", "`directory` that keeps what was verified")
+	f.StringVar(&o.evidence, "evidence", "", "`directory` for evidence (default: that of --state, else the working directory)")
+	f.StringVar(&o.genesis, "genesis", "", "leaf `hash` that leaf 0 must have, in base64 or hex")
+	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to wait for a busy log")
+	f.BoolVar(&o.json, "json", false, "print the report as one JSON object")
+	return cmd
+}
+
+func (o *auditOptions) run(cmd *cobra.Command) error {
+	cfg, err := o.config()
+	if err != nil {
+		return err
+	}
+	shown := newProgress(cmd.ErrOrStderr(), "audited")
+	defer shown.done()
+	cfg.Progress = func(done, _ int64) { shown.add(done - shown.count) }
+	r, err := audit.Run(cmd.Context(), cfg)
+	shown.hide()
+	if errors.Is(err, audit.ErrOtherLog) {
+		return withCode(exitUsage, err)
+	}
+	if err != nil {
+		return err
+	}
+	if o.json {
+		err = printJSON(cmd.OutOrStdout(), r)
+	} else {
+		err = r.WriteText(cmd.OutOrStdout())
+	}
+	if err != nil {
+		return err
+	}
+	if code := r.ExitCode(); code != 0 {
+		return &exitError{code: code} // the report says why
+	}
+	return nil
+}
+
+func (o *auditOptions) config() (cfg audit.Config, err error) {
+	if o.policy == "" {
+		return cfg, usageErrorf("no policy: give --policy FILE or set ESCORTLOG_POLICY; it says whose signatures count")
+	}
+	if cfg.Policy, err = readPolicy(o.policy); err != nil {
+		return cfg, err
+	}
+	if cfg.Genesis, err = parseGenesis(o.genesis); err != nil {
+		return cfg, err
+	}
+	if o.connection.log == "" {
+		if o.connection.log, err = logOf(cfg.Policy); err != nil {
+			return cfg, err
+		}
+	}
+	if cfg.Log, err = newFetcher(&o.connection, o.timeout); err != nil {
+		return cfg, err
+	}
+	cfg.StateDir, cfg.EvidenceDir = o.state, o.evidence
+	if cfg.EvidenceDir == "" && cfg.StateDir == "" {
+		cfg.EvidenceDir = "."
+	}
+	return cfg, nil
+}
+
+// logOf returns the one URL in the policy's log lines.
+func logOf(policy *checkpoint.Policy) (string, error) {
+	var urls []string
+	for _, l := range policy.Logs {
+		if url := strings.TrimRight(l.URL, "/"); url != "" && !slices.Contains(urls, url) {
+			urls = append(urls, url)
+		}
+	}
+	switch len(urls) {
+	case 0:
+		return "", usageErrorf("no log: give --log URL, or write the URL behind the key in the policy's log line")
+	case 1:
+		return urls[0], nil
+	}
+	return "", usageErrorf("the policy names several logs (%s): give one of them as --log URL", strings.Join(urls, ", "))
+}
+
+// parseGenesis reads a leaf hash in base64, as this program prints it, or in
+// hex, as it stands in data.prev of authority events.
+func parseGenesis(s string) (*tlog.Hash, error) {
+	if s == "" {
+		return nil, nil
+	}
+	b, err := base64.StdEncoding.Strict().DecodeString(s)
+	if err != nil || len(b) != tlog.HashSize {
+		b, err = hex.DecodeString(s)
+	}
+	if err != nil || len(b) != tlog.HashSize {
+		return nil, usageErrorf("--genesis %q: want a hash of 32 bytes in base64 or hex", s)
+	}
+	h := tlog.Hash(b)
+	return &h, nil
+}
