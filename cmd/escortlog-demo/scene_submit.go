@@ -45,6 +45,7 @@ func (d *demo) sceneSubmit(ctx context.Context) error {
 		return err
 	}
 	d.fact("sent twice", "the first event of that day again, same bytes: leaf %d again, nothing logged", first.Index)
+	d.say("The samples are of June 2025. No source can hide how late that is logged: when it was recorded is signed by the source, when it was logged stands in the leaf.")
 	d.say("Commands, outputs and justifications are commitments: salt and content stay with the submitter. "+
 		"The log holds %d leaves; every one of the %d submissions was answered with a proof that the submitter verified.", d.size, len(d.receipts))
 	return nil
@@ -87,7 +88,7 @@ func (d *demo) submit(ctx context.Context, name, id string, events []samples.Eve
 	}
 	d.fact(name, "%s: %d events by %d sources, leaves %d to %d; checkpoint of size %d, cosigned by %s", id, len(events), len(sources),
 		results[0].Receipt.Index, last.Index, last.Verified.Size, cosigners(last.Verified))
-	d.fact("", "its last event was recorded at %s and logged at %s: the leaf says both", ev.RecordedTime.Format(time.RFC3339),
+	d.fact("", "its last event was recorded at %s, and logged at %s", ev.RecordedTime.Format(time.RFC3339),
 		time.UnixMilli(last.Time).UTC().Format(time.RFC3339))
 	return nil
 }
