@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/escortlog/escortlog/client"
 	"github.com/escortlog/escortlog/client/audit"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
@@ -124,7 +125,12 @@ func (l *lyingLog) Tile(_ context.Context, q tile.Tile) ([]byte, error) {
 }
 
 func (l *lyingLog) Bundle(_ context.Context, q tile.Tile) ([][]byte, error) {
-	return tile.SplitBundle(l.read(q.Path()), q.W)
+	b := l.read(q.Path())
+	entries, err := tile.SplitBundle(b, q.W)
+	if err != nil {
+		return nil, &client.IntegrityError{Path: q.Path(), Body: b, Err: err}
+	}
+	return entries, nil
 }
 
 // TestAuditOfSampleLog has the auditor read the sample log, and that log with a
