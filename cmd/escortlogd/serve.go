@@ -144,7 +144,7 @@ func (o *serveOptions) serve(ctx context.Context, s *server.Server, tlsConfig *t
 		if err := writeListenFile(o.listenFile, address); err != nil {
 			return errors.Join(err, listener.Close())
 		}
-		defer os.Remove(o.listenFile)
+		defer func() { _ = os.Remove(o.listenFile) }() // a stale one misleads, no more
 	}
 	logger.Info("listening", "address", address, "url", scheme+"://"+address)
 	err = s.Serve(ctx, listener, tlsConfig)

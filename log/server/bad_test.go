@@ -271,7 +271,8 @@ func (f *fixture) badSigners(console, revoked crypto.Signer) []badInput {
 		return c.Marshal()
 	}
 	logged := paused(testGateway)
-	f.post(typeDSSE, f.envelope(f.payload(logged, pausedData), f.gateway)).want(http.StatusCreated)
+	loggedPayload := f.payload(logged, pausedData)
+	f.post(typeDSSE, f.envelope(loggedPayload, f.gateway)).want(http.StatusCreated)
 	replay := map[string]any{"session_id": "s-1", "reason": "changed", "paused_by": nil}
 	enrolled := paused(testGateway)
 	enrolled.Type, enrolled.Subject = event.Prefix+"person.enrolled.v1", "person/p-1"
@@ -284,11 +285,13 @@ func (f *fixture) badSigners(console, revoked crypto.Signer) []badInput {
 		{"signature too short", typeDSSE, spoil(func(v *entry.Envelope) { v.Signatures[0].Sig = v.Signatures[0].Sig[:63] }), nil, 401, event.SlugBadSignature},
 		{"signature over the payload alone", typeDSSE, spoil(func(v *entry.Envelope) { v.Signatures[0].Sig = f.rawSignature(v.Payload) }), nil, 401, event.SlugBadSignature},
 		{"second signature wrong", typeDSSE, f.secondWrong(gateway(), console), nil, 401, event.SlugBadSignature},
+		{"retry with a wrong signature", typeDSSE, spoil(func(v *entry.Envelope) { v.Payload = loggedPayload }), nil, 401, event.SlugBadSignature},
+		{"replay with changed bytes and a wrong signature", typeDSSE, spoil(func(v *entry.Envelope) { v.Payload = f.payload(logged, replay) }), nil, 401, event.SlugBadSignature},
 		{"unsigned event of a source with a key", typeEvent, gateway(), nil, 401, event.SlugUnsigned},
 		{"envelope without signatures of a source with a key", typeDSSE, f.envelope(gateway()), nil, 401, event.SlugUnsigned},
 		{"unsigned event of a type that needs a signature", typeEvent, f.unsignedPerson(), nil, 401, event.SlugUnsigned},
 		{"replay with changed bytes", typeDSSE, f.envelope(f.payload(logged, replay), f.gateway), nil, 409, "identity-conflict"},
-		{"replay with another signer added", typeDSSE, f.envelope(f.payload(logged, pausedData), f.gateway, console), nil, 409, "identity-conflict"},
+		{"replay with another signer added", typeDSSE, f.envelope(loggedPayload, f.gateway, console), nil, 409, "identity-conflict"},
 		{"revoked key", typeDSSE, f.envelope(f.payload(paused(testConsole), pausedData), revoked), nil, 403, event.SlugKeyRevoked},
 		{"revoked key beside a good one", typeDSSE, f.envelope(gateway(), f.gateway, revoked), nil, 403, event.SlugKeyRevoked},
 		{"wrong source for the key", typeDSSE, f.envelope(f.payload(paused(testConsole), pausedData), f.gateway), nil, 403, event.SlugWrongSource},

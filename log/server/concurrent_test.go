@@ -149,6 +149,41 @@ func (f *fixture) replay() {
 	}
 }
 
+// interrupted is a log in which something happens just after the door has found
+// its directory up to date.
+type interrupted struct {
+	*log.Log
+	happen atomic.Pointer[func()]
+}
+
+func (l *interrupted) AuthorityCovered() int64 {
+	covered := l.Log.AuthorityCovered()
+	if f := l.happen.Swap(nil); f != nil {
+		(*f)()
+	}
+	return covered
+}
+
+// TestDecidesAgain: a key revoked between the decision and the index lets nothing
+// in any more; a change that does not matter lets the event in all the same.
+func TestDecidesAgain(t *testing.T) {
+	var l *interrupted
+	f := newFixture(t, setup{wrap: func(inner *log.Log) Log { l = &interrupted{Log: inner}; return l }})
+	interrupt := func(envelope func(event.Header) []byte) {
+		body := envelope(f.header())
+		happen := func() { f.post(typeDSSE, body).want(http.StatusCreated) }
+		l.happen.Store(&happen)
+	}
+	interrupt(func(h event.Header) []byte { return f.registration(h, testKey("console"), testConsole) })
+	f.post(typeDSSE, f.signed()).want(http.StatusCreated)
+	interrupt(func(h event.Header) []byte { return f.revocation(h, f.gateway) })
+	f.post(typeDSSE, f.signed()).wantProblem(http.StatusForbidden, event.SlugKeyRevoked)
+	if size := f.log.Head().Size; size != 5 {
+		t.Errorf("%d leaves, want 5", size)
+	}
+	f.replay()
+}
+
 // TestAuthorityRace: of two authority events built on the same one, exactly one
 // is logged and the other told to look again.
 func TestAuthorityRace(t *testing.T) {
