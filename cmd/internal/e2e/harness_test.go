@@ -19,8 +19,8 @@ import (
 	"time"
 )
 
-// patience bounds every single wait for something that happens within a second on an idle machine.
-const patience = 90 * time.Second
+// patience bounds every single wait for something that happens within seconds on an idle machine.
+const patience = 180 * time.Second
 
 // bin is the folder that TestMain builds all programs into.
 var bin string
