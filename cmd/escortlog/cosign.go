@@ -3,6 +3,7 @@ package main
 import (
 	"crypto"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/escortlog/escortlog/log/entry"
@@ -90,7 +91,11 @@ func writeEnvelope(cmd *cobra.Command, v *entry.Envelope, from, to string) error
 		_, err := cmd.OutOrStdout().Write(text)
 		return err
 	}
-	if err := replaceFile(from, text, 0o644); err != nil {
+	info, err := os.Stat(from)
+	if err == nil {
+		err = replaceFile(from, text, info.Mode().Perm())
+	}
+	if err != nil {
 		return fmt.Errorf("writing the envelope: %w", err)
 	}
 	return nil

@@ -55,14 +55,3 @@ func codeOf(err error) int {
 	}
 	return exitUnavailable
 }
-
-// worse joins two outcomes of one run into the code to end with: where several
-// apply, the first of 4, 5, 2, 1, 3.
-func worse(a, b int) int {
-	for _, code := range []int{exitUsage, exitUnavailable, exitIntegrity, exitFindings, exitIncomplete} {
-		if a == code || b == code {
-			return code
-		}
-	}
-	return 0
-}

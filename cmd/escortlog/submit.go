@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"time"
 
@@ -77,7 +76,7 @@ func (o *submitOptions) run(cmd *cobra.Command, args []string) error {
 		progress: newProgress(cmd.ErrOrStderr(), "submitted"),
 	}
 	var err error
-	if s.to, err = o.submitter(cmd.ErrOrStderr()); err != nil {
+	if s.to, err = newSubmitter(&o.connection, o.policy, o.timeout, cmd.ErrOrStderr()); err != nil {
 		return err
 	}
 	if o.key != "" {
@@ -99,21 +98,23 @@ func (o *submitOptions) run(cmd *cobra.Command, args []string) error {
 	return s.run(cmd.Context(), cmd.InOrStdin(), args)
 }
 
-// submitter makes the client's submitter from the flags.
-func (o *submitOptions) submitter(errs io.Writer) (*client.Submitter, error) {
-	return newSubmitter(&o.connection, o.policy, o.timeout, errs)
-}
-
+// newSubmitter makes the client's submitter from the flags. The log is the one at
+// --log, else the one URL in the policy's log lines.
 func newSubmitter(c *connection, policyFile string, timeout time.Duration, errs io.Writer) (*client.Submitter, error) {
+	policy, err := readPolicy(policyFile)
+	if err != nil {
+		return nil, err
+	}
+	if c.log == "" && policy != nil {
+		if c.log, err = logOf(policy); err != nil {
+			return nil, err
+		}
+	}
 	url, err := c.baseURL()
 	if err != nil {
 		return nil, err
 	}
-	var httpClient *http.Client
-	if httpClient, err = c.client(); err != nil {
-		return nil, err
-	}
-	policy, err := readPolicy(policyFile)
+	httpClient, err := c.client()
 	if err != nil {
 		return nil, err
 	}
