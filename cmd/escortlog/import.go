@@ -38,7 +38,10 @@ it is. The same records give the same events, byte for byte, however often they
 are imported, so submitting them again does no harm.
 
 Systems:
-  cloudtrail  AWS CloudTrail: {"Records":[…]}, a JSON array, or a record a line
+  cloudtrail  AWS CloudTrail: {"Records":[…]}, a JSON array, or a record a line.
+              Sessions of the Session Manager become session.started, .resumed and
+              .ended, all else record.observed: register the source without roles,
+              or with the roles importer and gateway
 
 time and recordedtime are the record's own time, unless --recorded tells when the
 records were collected; keep that time for every import of the same records.
