@@ -2,7 +2,6 @@ package event
 
 import (
 	"fmt"
-	"net/http"
 )
 
 // Kind says what sort of refusal an [Error] is, and with which HTTP status a
@@ -21,17 +20,17 @@ const (
 func (k Kind) Status() int {
 	switch k {
 	case Malformed:
-		return http.StatusBadRequest
+		return 400
 	case BadSignature:
-		return http.StatusUnauthorized
+		return 401
 	case Conflict:
-		return http.StatusConflict
+		return 409
 	case Forbidden:
-		return http.StatusForbidden
+		return 403
 	case Invalid:
-		return http.StatusUnprocessableEntity
+		return 422
 	}
-	return http.StatusInternalServerError
+	return 500
 }
 
 // Slugs are the last part of a problem's type, urn:escortlog:problem:<slug>.
