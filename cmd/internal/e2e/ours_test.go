@@ -96,7 +96,7 @@ func TestE2EForeignReadersAndWitness(t *testing.T) {
 		for _, what := range []string{"an entry", "the newest entries", "the checkpoint"} {
 			liar := lyingProxy(t, logURL, lies[what])
 			if _, all, code := try(t, "", "escortlog", "audit", "--policy", full, "--log", liar, "--state", t.TempDir()); code != 2 {
-				t.Errorf("audit with a flipped byte in %s: exit code %d, want 2\n%s", what, code, all)
+				t.Errorf("audit with a changed byte in %s: exit code %d, want 2\n%s", what, code, all)
 			}
 		}
 	})
