@@ -170,6 +170,7 @@ type Log struct {
 	identitiesMu sync.RWMutex
 	identities   identityIndex
 
+	opened   openedBundles
 	evidence evidence
 	extras   extras  // writes that ride along with the next commit
 	publish  publish // what has been published, and who waits for it

@@ -80,14 +80,30 @@ func newPool(maxEntries, maxBytes int) pool {
 	return pool{maxEntries: maxEntries, maxBytes: maxBytes, wake: make(chan struct{}, 1)}
 }
 
-// Add puts a submission into the pool. It never waits: ErrFull when the pool is
-// full, ErrStopped when the log takes nothing any more.
+// Add puts a submission into the pool. It does not wait for a commit: ErrFull
+// when the pool is full, ErrStopped when the log takes nothing any more.
+//
+// An event that is logged already is answered here, at the expense of who asks
+// and not of the sequencer.
 func (l *Log) Add(s *Submission) (*Pending, error) {
+	if err := l.pool.refusal(); err != nil {
+		return nil, err
+	}
 	p := &Pending{sub: s, done: make(chan struct{})}
+	if l.resolveExisting(p) {
+		return p, nil
+	}
 	if err := l.pool.add(p); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// refusal returns why nothing is taken any more, or nil.
+func (p *pool) refusal() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
 }
 
 func (p *pool) add(pending *Pending) error {

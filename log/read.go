@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/tile"
@@ -129,7 +130,8 @@ func firstEntries(bundle []byte, width int) ([]byte, error) {
 }
 
 // Entry returns the leaf at index, also when it is not published yet, after
-// comparing it with its hash in the tree. ErrNotFound beyond the head.
+// comparing it with its hash in the tree. ErrNotFound beyond the head. The leaf
+// must not be changed: others may be given the same bytes.
 func (l *Log) Entry(ctx context.Context, index int64) ([]byte, error) {
 	return l.readEntry(ctx, l.view.Load(), index)
 }
@@ -140,6 +142,29 @@ func (l *Log) readEntry(ctx context.Context, v *view, index int64) ([]byte, erro
 	}
 	n, at := index/tile.Width, int(index%tile.Width)
 	t := tile.Tile{Level: tile.Entries, N: n, W: tile.WidthAt(tile.Entries, n, v.head.Size)}
+	entries, err := l.readEntries(ctx, v, t)
+	if err != nil {
+		return nil, err
+	}
+	hashes, err := l.readTile(ctx, v, tile.Tile{Level: 0, N: n, W: at + 1})
+	if err != nil {
+		return nil, err
+	}
+	if hash := entry.LeafHash(entries[at]); !bytes.Equal(hash[:], hashes[at*hashSize:]) {
+		return nil, fmt.Errorf("log: leaf %d does not have the hash it has in the tree: %w", index, storage.ErrCorrupt)
+	}
+	return entries[at], nil
+}
+
+// readEntries returns the entries of a bundle. Complete ones are kept for a
+// while, since whoever asks for one entry often asks for its neighbours next,
+// and decompressing costs more than all else.
+func (l *Log) readEntries(ctx context.Context, v *view, t tile.Tile) ([][]byte, error) {
+	if t.Full() {
+		if entries := l.opened.get(t.N); entries != nil {
+			return entries, nil
+		}
+	}
 	bundle, gzipped, err := l.readBundle(ctx, v, t)
 	if err == nil && gzipped {
 		bundle, err = decompressBundle(bundle)
@@ -151,14 +176,46 @@ func (l *Log) readEntry(ctx context.Context, v *view, index int64) ([]byte, erro
 	if err != nil {
 		return nil, fmt.Errorf("log: %s: %w: %w", t.Path(), storage.ErrCorrupt, err)
 	}
-	hashes, err := l.readTile(ctx, v, tile.Tile{Level: 0, N: n, W: at + 1})
-	if err != nil {
-		return nil, err
+	if t.Full() {
+		l.opened.put(t.N, entries, len(bundle))
 	}
-	if hash := entry.LeafHash(entries[at]); !bytes.Equal(hash[:], hashes[at*hashSize:]) {
-		return nil, fmt.Errorf("log: leaf %d does not have the hash it has in the tree: %w", index, storage.ErrCorrupt)
+	return entries, nil
+}
+
+// openedBundles keeps the entries of the complete bundles opened last, up to
+// maxOpened bytes. Entries never change, so there is nothing to invalidate.
+type openedBundles struct {
+	mu    sync.Mutex
+	kept  []openedBundle // oldest first
+	bytes int
+}
+
+type openedBundle struct {
+	n       int64
+	entries [][]byte
+	bytes   int
+}
+
+const maxOpened = 16 << 20
+
+func (o *openedBundles) get(n int64) [][]byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, b := range o.kept {
+		if b.n == n {
+			return b.entries
+		}
 	}
-	return entries[at], nil
+	return nil
+}
+
+func (o *openedBundles) put(n int64, entries [][]byte, bytes int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.kept = append(o.kept, openedBundle{n, entries, bytes})
+	for o.bytes += bytes; o.bytes > maxOpened; o.kept = o.kept[1:] {
+		o.bytes -= o.kept[0].bytes
+	}
 }
 
 // Inclusion returns the inclusion proof of the leaf at index in the tree of the

@@ -159,14 +159,10 @@ func (l *Log) place(g *group, p *Pending) {
 		g.repeats = append(g.repeats, repeat{p, i})
 		return
 	}
-	pos, content, err := l.Lookup(context.Background(), s.Identity)
+	if l.resolveExisting(p) {
+		return
+	}
 	switch {
-	case err == nil && content != s.Content:
-		p.resolve(Position{}, &IdentityConflict{Index: pos.Index})
-	case err == nil:
-		p.resolve(pos, nil)
-	case !errors.Is(err, ErrNotFound):
-		p.resolve(Position{}, fmt.Errorf("log: looking the event up: %w", err))
 	case s.Decided != g.head.Covered:
 		p.resolve(Position{}, ErrDecideAgain)
 	case g.head.Size >= maxLeaves:
@@ -174,6 +170,23 @@ func (l *Log) place(g *group, p *Pending) {
 	default:
 		g.append(p)
 	}
+}
+
+// resolveExisting resolves a submission whose event is logged already, as a
+// repeat or as a conflict, and reports whether it did.
+func (l *Log) resolveExisting(p *Pending) bool {
+	pos, content, err := l.Lookup(context.Background(), p.sub.Identity)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return false
+	case err != nil:
+		p.resolve(Position{}, fmt.Errorf("log: looking the event up: %w", err))
+	case content != p.sub.Content:
+		p.resolve(Position{}, &IdentityConflict{Index: pos.Index})
+	default:
+		p.resolve(pos, nil)
+	}
+	return true
 }
 
 // append makes the submission the next leaf.
