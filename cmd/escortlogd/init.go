@@ -209,13 +209,19 @@ func makeAdminKey(path string) (event.Administrator, error) {
 	return event.Administrator{Name: "trial", Key: public}, createFile(path, text)
 }
 
-// makeEmptyDir makes dir, or accepts an empty one that is there already, as a
-// mounted volume is.
+// makeEmptyDir makes dir, durably, or accepts an empty one that is there already,
+// as a mounted volume is.
 func makeEmptyDir(dir string) error {
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		return err
+	parent := filepath.Dir(dir)
+	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
+		if err := makeEmptyDir(parent); err != nil {
+			return err
+		}
 	}
 	err := os.Mkdir(dir, 0o700)
+	if err == nil {
+		return syncDirs(parent)
+	}
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}

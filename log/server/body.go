@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
@@ -61,16 +60,12 @@ func modeOf(r *http.Request) (mode, *refusal) {
 
 // readBody reads a body of at most limit bytes. Memory follows what has
 // arrived, not what Content-Length claims, and is accounted for: a client that
-// claims much and sends little costs little.
+// claims much and sends little costs little. How long it may take is for the
+// http.Server (Serve).
 func (s *Server) readBody(w http.ResponseWriter, r *http.Request, v *visit, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, tooLarge(limit)
 	}
-	control := http.NewResponseController(w)
-	// A recorder in a test has no deadlines; a server's connection does.
-	_ = control.SetReadDeadline(time.Now().Add(s.cfg.Limits.BodyTimeout))
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-
 	body := make([]byte, 0, min(max(r.ContentLength, 0)+1, 4096))
 	if err := v.hold(int64(cap(body))); err != nil {
 		return nil, err

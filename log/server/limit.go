@@ -108,15 +108,20 @@ func (v *visit) dropLocked() {
 	v.n = 0
 }
 
-// failed charges n failures to the client. The budget may go below zero, so
-// that a batch of failures is paid for in full.
+// failed charges n failures to the client. The budget goes below zero, so that a
+// batch is paid for in full, but never so far that paying takes longer than
+// twice what filling the whole budget does.
 func (v *visit) failed(n int) {
 	if n == 0 {
 		return
 	}
 	v.l.mu.Lock()
 	defer v.l.mu.Unlock()
-	v.c.failures.ReserveN(v.l.now(), min(n, v.l.cfg.FailureBurst))
+	now := v.l.now()
+	debt := int(v.c.failures.TokensAt(now)) + v.l.cfg.FailureBurst // until the budget is as far below zero as it goes
+	if n = min(n, debt); n > 0 {
+		v.c.failures.ReserveN(now, min(n, v.l.cfg.FailureBurst))
+	}
 }
 
 func (v *visit) leave() {

@@ -68,6 +68,32 @@ func TestFailuresAreLimitedByAddress(t *testing.T) {
 	v.leave()
 }
 
+// TestDebtIsBounded: many batches of failures judged at once do not lock an
+// address out for hours.
+func TestDebtIsBounded(t *testing.T) {
+	l, clock := testLimiter(func(l *Limits) { l.FailuresPerSecond, l.FailureBurst = 10, 256 })
+	var visits []*visit
+	for range 100 {
+		v, refused := l.enter(alice)
+		if refused != nil {
+			t.Fatal(refused)
+		}
+		visits = append(visits, v)
+	}
+	for _, v := range visits {
+		v.failed(256)
+		v.leave()
+	}
+	_, refused := l.enter(alice)
+	if refused == nil || refused.retryAfter > 26*time.Second {
+		t.Fatalf("after 25,600 failures: %+v, want to come back within the time that fills the budget", refused)
+	}
+	clock.advance(refused.retryAfter)
+	if _, refused = l.enter(alice); refused != nil {
+		t.Fatal(refused)
+	}
+}
+
 func TestInFlightIsLimited(t *testing.T) {
 	l, _ := testLimiter(func(l *Limits) { l.InFlight, l.InFlightPerClient = 3, 2 })
 	var visits []*visit

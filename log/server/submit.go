@@ -17,7 +17,6 @@ import (
 func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) {
 	v, refused := s.limiter.enter(clientAddr(r, s.cfg.TrustedProxies))
 	if refused != nil {
-		w.Header().Set("Connection", "close")
 		writeProblem(w, refused)
 		return
 	}
@@ -35,9 +34,8 @@ func (s *Server) postEvents(w http.ResponseWriter, r *http.Request) {
 	commit, cancel := context.WithTimeout(r.Context(), s.cfg.Limits.CommitTimeout)
 	s.door.submit(commit, candidates)
 	cancel()
-	v.drop() // what waits from here on are a few numbers
-
 	v.failed(s.account(candidates))
+	v.drop()
 	if r.Context().Err() != nil {
 		return // nobody is there to be answered
 	}
@@ -67,13 +65,15 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, v *visit) (mode
 }
 
 // account counts the candidates and returns how many failures their sender has
-// to answer for.
+// to answer for. What waits for a proof from here on is a few numbers: the bytes
+// are let go.
 func (s *Server) account(candidates []*candidate) (failures int) {
 	for _, c := range candidates {
 		s.metrics.event(c)
 		if c.err != nil && toRefusal(c.err).status() < 500 {
 			failures++
 		}
+		*c = candidate{position: c.position, err: c.err}
 	}
 	return failures
 }
