@@ -2,6 +2,9 @@ package witness
 
 import (
 	"bytes"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -171,6 +174,45 @@ func loadSigner(path string, passphrase func() (string, error)) (*checkpoint.Sig
 		}
 	}
 	return checkpoint.ParseSKey(strings.TrimSuffix(string(data), "\n"))
+}
+
+// BastionKey returns the key by which a bastion knows the witness in dir, made
+// when first asked for. It signs nothing but TLS handshakes.
+func BastionKey(dir string, rand io.Reader) (ed25519.PrivateKey, error) {
+	path := filepath.Join(keysDir(dir), "bastion.pem")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return newBastionKey(path, rand)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the bastion key: %w", err)
+	}
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, fmt.Errorf("reading the bastion key: %s is not PEM", path)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("reading the bastion key %s: %w", path, err)
+	}
+	key, ok := parsed.(ed25519.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("reading the bastion key: %s is not an Ed25519 key", path)
+	}
+	return key, nil
+}
+
+func newBastionKey(path string, rand io.Reader) (ed25519.PrivateKey, error) {
+	_, key, err := ed25519.GenerateKey(rand)
+	if err != nil {
+		return nil, fmt.Errorf("making the bastion key: %w", err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("making the bastion key: %w", err)
+	}
+	data := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	return key, journal.WriteFile(path, data, 0o600)
 }
 
 func encrypt(data []byte, passphrase string, workFactor int) ([]byte, error) {

@@ -141,3 +141,25 @@ func TestPassphrase(t *testing.T) {
 		t.Errorf("asked %d times for one passphrase", asked)
 	}
 }
+
+func TestBastionKey(t *testing.T) {
+	dir := initDir(t)
+	a, err := BastionKey(dir, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := BastionKey(dir, rand.Reader)
+	if err != nil || !a.Equal(b) {
+		t.Errorf("another key the second time, %v", err)
+	}
+	path := filepath.Join(dir, "keys", "bastion.pem")
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := BastionKey(dir, rand.Reader); err == nil {
+		t.Error("a damaged key is no error")
+	}
+}

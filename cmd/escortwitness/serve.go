@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -18,8 +21,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/escortlog/escortlog/witness"
+	"github.com/escortlog/escortlog/witness/bastion"
 	"github.com/escortlog/escortlog/witness/journal"
 )
 
@@ -28,7 +33,9 @@ const shutdownTime = 10 * time.Second
 
 type serveOptions struct {
 	dir, listen, listenFile string
+	noListen                bool
 	tlsCert, tlsKey         string
+	bastion, bastionCA      string
 	rate                    float64
 	passphraseFile          string
 	logLevel, logFormat     string
@@ -44,7 +51,12 @@ A change of the log list takes effect at the next request; SIGHUP reads the list
 certificate again at once.
 
 When the disk fails, the witness cannot know what it remembers: it stops with exit
-code 5. Let the service manager start it again.`,
+code 5. Let the service manager start it again.
+
+With --bastion the witness is reached through an HTTPS bastion
+(c2sp.org/https-bastion) to which it connects by itself, with a key of its own made for that in
+DIR/keys/bastion.pem; with --no-listen it then needs no open port at all. The
+hash that the bastion's operator must let in, and the path, are said at the start.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.ErrOrStderr()) },
 	}
@@ -52,6 +64,9 @@ code 5. Let the service manager start it again.`,
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8081", "`address` to listen on; port 0 takes a free one")
 	f.StringVar(&o.listenFile, "listen-file", "", "`file` into which the address is written once it is open")
+	f.BoolVar(&o.noListen, "no-listen", false, "open no port; --bastion is the only way in")
+	f.StringVar(&o.bastion, "bastion", "", "`host:port` of an HTTPS bastion through which the witness is reached too")
+	f.StringVar(&o.bastionCA, "bastion-ca", "", "PEM `file` with the authorities that vouch for the bastion, instead of the system's")
 	f.StringVar(&o.tlsCert, "tls-cert", "", "PEM `file` with the TLS certificate chain")
 	f.StringVar(&o.tlsKey, "tls-key", "", "PEM `file` with the key of --tls-cert")
 	f.Float64Var(&o.rate, "rate", witness.DefaultRate, "cosignatures a second for one log; negative: no limit")
@@ -67,6 +82,9 @@ func (o *serveOptions) run(ctx context.Context, stderr io.Writer) (err error) {
 	}
 	if o.rate == 0 {
 		return usageErrorf("--rate 0 would cosign nothing; a negative rate is no limit")
+	}
+	if o.noListen && o.bastion == "" {
+		return usageErrorf("--no-listen without --bastion: nobody could reach the witness")
 	}
 	logger, err := newLogger(stderr, o.logLevel, o.logFormat)
 	if err != nil {
@@ -89,32 +107,93 @@ func (o *serveOptions) run(ctx context.Context, stderr io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
 
-	listener, err := net.Listen("tcp", o.listen)
-	if err != nil {
-		return err
+	for _, v := range w.VKeys() {
+		logger.Info("vkey", "vkey", v)
 	}
-	address, scheme := listener.Addr().String(), "http"
+	// Before anybody can know the address: an unhandled SIGHUP would end the process.
+	defer watchHangup(w, certs, logger)()
+	var through *bastion.Config
+	if o.bastion != "" {
+		if through, err = o.bastionConfig(logger); err != nil {
+			return err
+		}
+	}
+	var listener net.Listener
+	if !o.noListen {
+		if listener, err = o.open(w, certs, logger); err != nil {
+			return err
+		}
+		if o.listenFile != "" {
+			defer func() { err = errors.Join(err, os.Remove(o.listenFile)) }()
+		}
+	}
+	err = serve(ctx, w, listener, through, certs, logger)
+	logger.Info("stopped")
+	return err
+}
+
+// serve answers at the listener and through the bastion, where they are not nil, until
+// ctx ends, one of them fails, or the witness's memory does.
+func serve(ctx context.Context, w *witness.Witness, l net.Listener, through *bastion.Config, certs *certificates, logger *slog.Logger) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		select {
+		case <-w.Failed():
+			return fmt.Errorf("stopped, because what the witness remembers is unknown until it starts again: %w", w.Err())
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	if through != nil {
+		g.Go(func() error { return bastion.Serve(ctx, *through, newServer(w.Handler(), logger), shutdownTime) })
+	}
+	if l != nil {
+		server := newServer(w.Handler(), logger)
+		if certs.given() {
+			server.TLSConfig = certs.config()
+		}
+		g.Go(func() error { return serveUntil(ctx, server, l) })
+	}
+	return g.Wait()
+}
+
+// open listens and says where.
+func (o *serveOptions) open(w *witness.Witness, certs *certificates, logger *slog.Logger) (net.Listener, error) {
+	l, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return nil, err
+	}
+	address, scheme := l.Addr().String(), "http"
 	if certs.given() {
 		scheme = "https"
 	}
 	if o.listenFile != "" {
 		if err := journal.WriteFile(o.listenFile, []byte(address+"\n"), 0o644); err != nil {
-			return errors.Join(err, listener.Close())
+			return nil, errors.Join(err, l.Close())
 		}
-		defer func() { err = errors.Join(err, os.Remove(o.listenFile)) }()
 	}
 	logger.Info("listening", "address", address, "url", scheme+"://"+address, "name", w.Name(), "logs", len(w.Logs()))
-	for _, v := range w.VKeys() {
-		logger.Info("vkey", "vkey", v)
+	return l, nil
+}
+
+func (o *serveOptions) bastionConfig(logger *slog.Logger) (*bastion.Config, error) {
+	key, err := witness.BastionKey(o.dir, rand.Reader)
+	if err != nil {
+		return nil, err
 	}
-	defer watchHangup(w, certs, logger)()
-	server := newServer(w.Handler(), logger)
-	if certs.given() {
-		server.TLSConfig = certs.config()
+	logger.Info("connecting to the bastion", "bastion", o.bastion, "keyHash", bastion.KeyHash(key.Public().(ed25519.PublicKey)))
+	c := &bastion.Config{Address: o.bastion, Key: key, Logger: logger}
+	if o.bastionCA != "" {
+		data, err := os.ReadFile(o.bastionCA)
+		if err != nil {
+			return nil, usageErrorf("--bastion-ca: %w", err)
+		}
+		c.Roots = x509.NewCertPool()
+		if !c.Roots.AppendCertsFromPEM(data) {
+			return nil, usageErrorf("--bastion-ca %s: no certificate in PEM found", o.bastionCA)
+		}
 	}
-	err = serveUntil(ctx, server, listener, w)
-	logger.Info("stopped")
-	return err
+	return c, nil
 }
 
 // newServer bounds everything a client can draw out.
@@ -130,9 +209,8 @@ func newServer(h http.Handler, logger *slog.Logger) *http.Server {
 	}
 }
 
-// serveUntil serves until ctx ends or the witness's memory fails, and then lets
-// the requests under way finish.
-func serveUntil(ctx context.Context, s *http.Server, l net.Listener, w *witness.Witness) error {
+// serveUntil serves until ctx ends, and then lets the requests under way finish.
+func serveUntil(ctx context.Context, s *http.Server, l net.Listener) error {
 	ended := make(chan error, 1)
 	go func() {
 		if s.TLSConfig != nil {
@@ -141,12 +219,9 @@ func serveUntil(ctx context.Context, s *http.Server, l net.Listener, w *witness.
 		}
 		ended <- s.Serve(l)
 	}()
-	var cause error
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serving: %w", err)
-	case <-w.Failed():
-		cause = fmt.Errorf("stopped, because what the witness remembers is unknown until it starts again: %w", w.Err())
 	case <-ctx.Done():
 	}
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
@@ -155,8 +230,10 @@ func serveUntil(ctx context.Context, s *http.Server, l net.Listener, w *witness.
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = s.Close()
 	}
-	<-ended
-	return errors.Join(cause, err)
+	if e := <-ended; !errors.Is(e, http.ErrServerClosed) {
+		err = errors.Join(err, e)
+	}
+	return err
 }
 
 // watchHangup reloads on SIGHUP until the returned function is called.

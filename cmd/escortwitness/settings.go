@@ -25,6 +25,12 @@ type settings struct {
 	Listen string `yaml:"listen"`
 	// File into which the address listened on is written once it is open.
 	ListenFile string `yaml:"listen-file"`
+	// host:port of an HTTPS bastion through which the witness is reached too, and the
+	// authorities (PEM) that vouch for it, if not the system's.
+	Bastion   string `yaml:"bastion"`
+	BastionCA string `yaml:"bastion-ca"`
+	// "true": open no port; the bastion is the only way in.
+	NoListen string `yaml:"no-listen"`
 	// TLS certificate chain and key (PEM), read again on SIGHUP.
 	TLSCert string `yaml:"tls-cert"`
 	TLSKey  string `yaml:"tls-key"`

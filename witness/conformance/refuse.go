@@ -43,14 +43,14 @@ const unknownSentence = `it MUST ignore signatures from unknown keys`
 
 const forbiddenSentence = `The witness MUST respond with a "403 Forbidden" HTTP status code if either no signature from a trusted key for the origin is present, or a signature line's key name and ID match a trusted key but the signature itself fails to verify`
 
-// refusesNote checks that a note for the next size is answered with a status, and nothing changes.
-func refusesNote(get func(*Keys) *Log, status int, lines func(l *Log, text string) [][]byte) func(*runner) error {
+// refusesNote checks that a note for the next size is answered with 403, and nothing changes.
+func refusesNote(get func(*Keys) *Log, lines func(l *Log, text string) [][]byte) func(*runner) error {
 	return func(r *runner) error {
 		l := get(r.Keys)
 		from := r.known[l]
 		l.Grow(from + 1)
 		note := noted(l, func(text string) [][]byte { return lines(l, text) })(from + 1)
-		if err := r.expect(AddBody(from, l.Honest().Proof(from, from+1), note), status); err != nil {
+		if err := r.expect(AddBody(from, l.Honest().Proof(from, from+1), note), http.StatusForbidden); err != nil {
 			return err
 		}
 		return r.remembers(l)
@@ -118,30 +118,30 @@ var signatureChecks = []check{
 			return r.expect(AddBody(0, nil, r.Keys.Main.Sign(text)), http.StatusNotFound)
 		}},
 	{"no-trusted-signature", Must, witnessSpec, forbiddenSentence,
-		refusesNote(mainLog, http.StatusForbidden, func(l *Log, text string) [][]byte {
+		refusesNote(mainLog, func(l *Log, text string) [][]byte {
 			return [][]byte{sign(stranger(l.Origin), text), sign(stranger("stranger.example"), text)}
 		})},
 	{"key-of-another-log", Must, witnessSpec, forbiddenSentence,
 		func(r *runner) error {
-			return refusesNote(mainLog, http.StatusForbidden, func(l *Log, text string) [][]byte {
+			return refusesNote(mainLog, func(l *Log, text string) [][]byte {
 				return [][]byte{sign(r.Keys.Two.Signers[0], text)}
 			})(r)
 		}},
 	{"broken-signature", Must, witnessSpec, forbiddenSentence,
-		refusesNote(mainLog, http.StatusForbidden, func(l *Log, text string) [][]byte {
+		refusesNote(mainLog, func(l *Log, text string) [][]byte {
 			return [][]byte{broken(l.Signers[0], text)}
 		})},
 	{"short-signature", Must, witnessSpec, forbiddenSentence,
-		refusesNote(mainLog, http.StatusForbidden, func(l *Log, text string) [][]byte {
+		refusesNote(mainLog, func(l *Log, text string) [][]byte {
 			v := l.Signers[0].Verifier()
 			return [][]byte{checkpoint.SignatureLine{Name: v.Name(), KeyHash: v.KeyHash(), Sig: []byte("short")}.Line()}
 		})},
 	{"broken-beside-good", Must, witnessSpec, forbiddenSentence,
-		refusesNote(twoLog, http.StatusForbidden, func(l *Log, text string) [][]byte {
+		refusesNote(twoLog, func(l *Log, text string) [][]byte {
 			return [][]byte{sign(l.Signers[0], text), broken(l.Signers[1], text)}
 		})},
 	{"broken-after-good", Must, witnessSpec, forbiddenSentence,
-		refusesNote(mainLog, http.StatusForbidden, func(l *Log, text string) [][]byte {
+		refusesNote(mainLog, func(l *Log, text string) [][]byte {
 			return [][]byte{sign(l.Signers[0], text), broken(l.Signers[0], text)}
 		})},
 	{"log-with-mldsa-key", Must, "https://c2sp.org/tlog-checkpoint",
@@ -153,7 +153,7 @@ var signatureChecks = []check{
 			if _, _, err := r.advance(r.Keys.MLDSA, 1, r.Keys.MLDSA.Honest().Note); err != nil {
 				return err
 			}
-			return refusesNote(func(k *Keys) *Log { return k.MLDSA }, http.StatusForbidden, func(l *Log, text string) [][]byte {
+			return refusesNote(func(k *Keys) *Log { return k.MLDSA }, func(l *Log, text string) [][]byte {
 				return [][]byte{broken(l.Signers[0], text)}
 			})(r)
 		}},
