@@ -444,12 +444,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 // whoever runs it can open it again.
 func TestServeEndsWithTheLog(t *testing.T) {
 	f := newFixture(t, setup{})
-	go f.log.Close()
-	eventually(t, "the server ended", func() bool {
-		_, err := f.try(http.MethodGet, "/healthz", nil)
-		return err != nil
-	})
-	if err := f.stop(); !errors.Is(err, log.ErrStopped) {
+	f.must(f.log.Close())
+	if err := f.ended(); !errors.Is(err, log.ErrStopped) {
 		t.Errorf("Serve = %v, want ErrStopped", err)
 	}
 }

@@ -47,7 +47,7 @@ func TestUnknownOutcome(t *testing.T) {
 			if a.header.Get("Retry-After") == "" {
 				t.Error("no Retry-After")
 			}
-			if err := f.stop(); !errors.Is(err, log.ErrStopped) || !errors.Is(err, memory.ErrInjected) {
+			if err := f.ended(); !errors.Is(err, log.ErrStopped) || !errors.Is(err, memory.ErrInjected) {
 				t.Errorf("Serve returned %v, want why the log stopped", err)
 			}
 		})

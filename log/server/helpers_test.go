@@ -13,6 +13,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -45,6 +46,7 @@ type fixture struct {
 	url     string
 	client  *http.Client
 	stop    func() error // ends Serve and returns its error
+	ended   func() error // waits for Serve to end by itself and returns its error
 
 	admin, gateway crypto.Signer
 }
@@ -161,14 +163,10 @@ func (f *fixture) serve() {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- f.server.Serve(ctx, l, nil) }()
-	stopped := false
+	f.ended = sync.OnceValue(func() error { return <-served })
 	f.stop = func() error {
 		cancel()
-		if stopped {
-			return nil
-		}
-		stopped = true
-		return <-served
+		return f.ended()
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}
 	f.url, f.client = "http://"+l.Addr().String(), &http.Client{Transport: transport, Timeout: 2 * patience}
