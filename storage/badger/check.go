@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -52,92 +53,84 @@ func listFiles(dir string) (*files, error) {
 	return all, nil
 }
 
+// found is what checkFiles found.
+type found struct {
+	newest   uint64   // the newest commit on the disk
+	nameless []uint64 // tables that MANIFEST names, and that a WAL replaces
+}
+
 // checkFiles looks for damage that Badger would answer by dropping or deleting,
-// without changing anything, and returns the newest commit on the disk.
+// without changing anything.
 //
 // Commits are numbered without gaps, and each is durable before the next is
 // begun. So the numbers in the tables that MANIFEST names and in the WALs must
 // join, and at most the last commit may be there in part. What cannot be seen
-// from here is that the end of everything is missing: Guard sees that, which
-// keeps the head outside.
-func checkFiles(dir string) (newest uint64, err error) {
+// from here is that the end of everything is missing: the guard of the log sees
+// that, which keeps the head outside.
+func checkFiles(dir string) (*found, error) {
 	files, err := listFiles(dir)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	named, err := readManifest(dir, files)
+	m, err := readManifest(dir, files)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	var orphan fileInfo
-	var orphanVersion uint64
-	for _, f := range files.tables {
-		t, err := openTable(f.path)
-		if err == nil {
-			err = errors.Join(t.checkAll(), t.close())
-		}
-		switch {
-		case !named[f.id] && err == nil && t.maxVersion > orphanVersion:
-			orphan, orphanVersion = f, t.maxVersion
-		case !named[f.id]: // a table that was not finished
-		case err != nil:
-			return 0, err
-		default:
-			newest = max(newest, t.maxVersion)
-			delete(named, f.id)
-		}
+	orphan, err := m.checkTables(files.tables)
+	if err != nil {
+		return nil, err
 	}
-	for id := range named {
-		return 0, corrupt(filepath.Join(dir, fmt.Sprintf("%06d.sst", id)), "MANIFEST names this table, and it is missing")
-	}
+	newest := m.newest
 	for i, f := range files.wals {
 		if newest, err = checkWAL(f, newest, i == len(files.wals)-1); err != nil {
-			return 0, err
+			break
 		}
 	}
-	if orphanVersion > newest {
-		return 0, corrupt(filepath.Join(dir, engine.ManifestFilename),
-			fmt.Sprintf("it does not name table %s, which holds commit %d; all else ends at %d", filepath.Base(orphan.path), orphanVersion, newest))
+	// A table that was finished and not yet named when the process died holds
+	// what a WAL still holds.
+	if orphan.newest > m.newest && (err != nil || orphan.newest > newest) {
+		return nil, errors.Join(corrupt(m.path, fmt.Sprintf("it does not name table %s, which holds commit %d",
+			filepath.Base(orphan.path), orphan.newest)), err)
+	}
+	// Nor need a table that is named be there: its name may have been lost with
+	// the power, or Badger removed it because MANIFEST could not be synced. Then
+	// it is a newer one than all that are there, and its WAL has not been
+	// removed.
+	nameless := m.missing()
+	for _, id := range nameless {
+		if err != nil || m.tables[id].Level != 0 || id < m.highest || newest == m.newest {
+			path := filepath.Join(dir, fmt.Sprintf("%06d.sst", id))
+			return nil, errors.Join(corrupt(path, "MANIFEST names this table, and it is missing"), err)
+		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	for _, f := range files.values {
 		if err := checkHeader(f); err != nil {
-			return 0, err
+			return nil, err
 		}
 	}
-	return newest, nil
+	return &found{newest, nameless}, checkKeyRegistry(dir)
+}
+
+// checkKeyRegistry checks that there are no encryption keys: the file is a nonce
+// and a text. Badger makes a missing one.
+func checkKeyRegistry(dir string) error {
+	path := filepath.Join(dir, engine.KeyRegistryFileName)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && (len(data) != 28 || string(data[16:]) != "Hello Badger") {
+		err = corrupt(path, "it is damaged")
+	}
+	return err
 }
 
 func corrupt(path, how string) error {
 	return fmt.Errorf("%w: %s: %s. Keep the directory as it is, and restore it or recover the log from a mirror",
 		storage.ErrCorrupt, path, how)
-}
-
-// readManifest returns the numbers of the tables that MANIFEST names. Without a
-// MANIFEST Badger starts an empty database and deletes all tables.
-func readManifest(dir string, files *files) (map[uint64]bool, error) {
-	path := filepath.Join(dir, engine.ManifestFilename)
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		for _, f := range slices.Concat(files.tables, files.wals, files.values) {
-			if f.size > 0 {
-				return nil, corrupt(path, "it is missing, and there is "+filepath.Base(f.path))
-			}
-		}
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	manifest, _, err := engine.ReplayManifestFile(f, 0, engine.Options{})
-	if err != nil {
-		return nil, corrupt(path, err.Error())
-	}
-	named := make(map[uint64]bool)
-	for id := range manifest.Tables {
-		named[id] = true
-	}
-	return named, nil
 }
 
 // checkHeader checks that a log is not said to be encrypted.
@@ -183,7 +176,7 @@ func checkWAL(f fileInfo, newest uint64, last bool) (uint64, error) {
 			}
 			pos += r.size
 		}
-		if pos >= len(data) {
+		if len(bytes.Trim(data[min(pos, len(data)):], "\x00")) == 0 {
 			return nil
 		}
 		// What follows is the commit that was being written when the process

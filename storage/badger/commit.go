@@ -12,6 +12,10 @@ import (
 	"github.com/escortlog/escortlog/storage/internal/batch"
 )
 
+// recordOverhead is what a key takes in WAL and memtable beside its own bytes
+// and those of its value, at most.
+const recordOverhead = 256
+
 // Commit implements storage.Store: one batch is one transaction of the engine.
 //
 // Beside the contract's errors it returns one for a batch that no store takes
@@ -32,6 +36,7 @@ func (s *Store) Commit(ctx context.Context, b *storage.Batch) error {
 		return s.fail(fmt.Errorf("storage/badger: commit failed, outcome unknown, open the store again: %w", err))
 	}
 	s.head = bytes.Clone(b.NewHead)
+	s.sinceFlush += b.Size() + recordOverhead*int64(b.Keys())
 	if s.written += b.Size(); s.opts.ReclaimAfter > 0 && s.written >= s.opts.ReclaimAfter {
 		s.written = 0
 		s.wakeReclaim()

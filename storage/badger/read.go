@@ -107,7 +107,7 @@ func (s *Store) get(key []byte) ([]byte, error) {
 	}
 	defer r.close()
 	var sealed []byte
-	err = guarded(func() error {
+	err = s.guarded(func() error {
 		item, err := r.txn.Get(userKey(key))
 		if err != nil {
 			return err
@@ -160,17 +160,17 @@ func (s *Store) Scan(ctx context.Context, start, end []byte, fn func(key, value 
 // returns the key it had reached.
 func (r *snapshot) scan(ctx context.Context, from, to []byte, fn func(key, value []byte) error) (reached []byte, err error) {
 	var it *engine.Iterator
-	err = guarded(func() error {
+	err = r.store.guarded(func() error {
 		it = r.iterator()
 		it.Seek(from)
 		return nil
 	})
 	var key, sealed []byte
-	for ; err == nil && it.Valid(); err = guarded(func() error { it.Next(); return nil }) {
+	for ; err == nil && it.Valid(); err = r.store.guarded(func() error { it.Next(); return nil }) {
 		if err := ctx.Err(); err != nil {
 			return key, err
 		}
-		err := guarded(func() (err error) {
+		err := r.store.guarded(func() (err error) {
 			key = it.Item().KeyCopy(key)
 			sealed, err = it.Item().ValueCopy(sealed)
 			return err
@@ -192,15 +192,28 @@ func (r *snapshot) scan(ctx context.Context, from, to []byte, fn func(key, value
 	return nil, err
 }
 
-// guarded calls f, which reads through the engine, and returns an error where
-// it would panic: on a damaged block, or on a page of a mapped file that the
-// disk does not give.
+// errFaulted is wrapped by the error of a read that panicked.
+var errFaulted = fmt.Errorf("%w: reading from the disk faulted", storage.ErrCorrupt)
+
+// guarded calls f, which reads through the engine or from a mapped file, and
+// returns an error where it would panic: on a damaged block, or on a page that
+// the disk does not give.
 func guarded(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: reading panicked: %v", storage.ErrCorrupt, p)
+			err = fmt.Errorf("%w: %v", errFaulted, p)
 		}
 	}()
 	return f()
+}
+
+// guarded is the function guarded, for reads that may leave a lock of the engine
+// behind when they panic: no commit may run into it, and Close must not wait.
+func (s *Store) guarded(f func() error) error {
+	err := guarded(f)
+	if errors.Is(err, errFaulted) {
+		_ = s.fail(fmt.Errorf("storage/badger: a read faulted, open the store again: %w", err))
+	}
+	return err
 }

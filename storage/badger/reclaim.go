@@ -46,12 +46,32 @@ func (s *Store) Reclaim(ctx context.Context) error {
 		}
 		moved = true
 	}
-	if !moved {
+	if moved {
+		// Nothing of what was moved is in a memtable any more, and no name of
+		// its new files is left to chance.
+		if err := s.compact(ctx); err != nil {
+			return err
+		}
+	}
+	return s.removeCollected(ctx)
+}
+
+// removeCollected lets Badger remove the value logs that were collected, also
+// by an earlier Reclaim. Badger does so only while there is no iterator; while
+// one is open, or a memtable may be waiting to be written, it is left to the
+// next Reclaim, or to Close.
+func (s *Store) removeCollected(ctx context.Context) error {
+	if err := s.lockWriter(ctx); err != nil {
+		return err
+	}
+	defer s.unlockWriter()
+	if s.sinceFlush > memTableSize/2 {
 		return nil
 	}
-	// The moved values are durable, their new files have names: now the old
-	// ones may go.
-	return s.compact(ctx)
+	if err := s.renewPin(); err != nil {
+		return s.fail(fmt.Errorf("storage/badger: removing collected files: %w", err))
+	}
+	return nil
 }
 
 // compact writes the memtable to a table and merges all of level 0 into the
@@ -128,10 +148,11 @@ func (s *Store) flush() error {
 	if err := s.db.DropPrefix(marker); err != nil {
 		return err
 	}
+	s.sinceFlush = 0
 	if err := s.tripped.err(); err != nil {
 		return err
 	}
-	return s.renewPin()
+	return s.syncNames()
 }
 
 // oldestRead returns the oldest version that is being read.

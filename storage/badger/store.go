@@ -74,7 +74,12 @@ type Store struct {
 	pin     *pin    // delays the removal of files
 	written int64   // bytes committed since the last reclaim
 
-	reclaiming sync.Mutex // one Reclaim at a time
+	// sinceFlush is no less than what the memtable holds, in bytes: below half
+	// of memTableSize there is no other one.
+	sinceFlush int64
+
+	reclaiming sync.Mutex    // one Reclaim at a time
+	closeWait  time.Duration // how long Close waits for an engine that failed
 
 	mu      sync.Mutex
 	idle    sync.Cond      // signalled when readers becomes empty
@@ -134,6 +139,11 @@ func open(dir string, o Options) (_ *Store, err error) {
 		tables:  &tableSet{dir: dir},
 		writer:  make(chan struct{}, 1),
 		readers: make(map[uint64]int),
+
+		sinceFlush: memTableSize, // there may be memtables from WALs
+
+		// Badger retries its writes for ever.
+		closeWait: 5 * time.Second,
 	}
 	s.idle.L = &s.mu
 	if err := s.start(); err != nil {
@@ -147,9 +157,15 @@ func (s *Store) start() (err error) {
 	if err := checkFree(s.dir, s.opts.MinFree/2); err != nil {
 		return err
 	}
-	newest, err := checkFiles(s.dir)
+	found, err := checkFiles(s.dir)
 	if err != nil {
 		return err
+	}
+	if len(found.nameless) > 0 {
+		s.log.Warn("MANIFEST names tables that are missing, the WAL replaces them", "dir", s.dir, "tables", found.nameless)
+		if err := forgetTables(s.dir, found.nameless); err != nil {
+			return err
+		}
 	}
 	if err := tidy(s.dir); err != nil {
 		return err
@@ -158,8 +174,8 @@ func (s *Store) start() (err error) {
 		return err
 	}
 	s.version = s.db.MaxVersion()
-	if s.version != newest {
-		return fmt.Errorf("%w: Badger came up at commit %d, its files reach %d", storage.ErrCorrupt, s.version, newest)
+	if s.version != found.newest {
+		return fmt.Errorf("%w: Badger came up at commit %d, its files reach %d", storage.ErrCorrupt, s.version, found.newest)
 	}
 	if s.head, err = s.get(storage.HeadKey); err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
@@ -218,18 +234,18 @@ func openEngine(dir string, logger engine.Logger) (*engine.DB, error) {
 		// one be left, Badger has repaired it in failing.
 		db, err = engine.OpenManaged(o)
 	}
-	if err != nil && strings.Contains(err.Error(), "Cannot acquire directory lock") {
+	switch {
+	case err == nil:
+		return db, nil
+	case strings.Contains(err.Error(), "Cannot acquire directory lock"):
 		return nil, fmt.Errorf("%w: %w", ErrInUse, err)
+	default:
+		return nil, err // Badger may return a database beside
 	}
-	return db, err
 }
 
 // Limits implements storage.Store.
 func (s *Store) Limits() storage.Limits { return limits }
-
-// closeTimeout is how long Close waits for an engine that failed. Badger
-// retries its writes for ever.
-const closeTimeout = 5 * time.Second
 
 // Close waits for commits and reads under way and closes the engine. After a
 // failed commit it may return an error because the engine does not stop; then
@@ -261,7 +277,7 @@ func (s *Store) Close() error {
 	select {
 	case err := <-closing:
 		return err
-	case <-time.After(closeTimeout):
+	case <-time.After(s.closeWait):
 		return fmt.Errorf("storage/badger: the engine does not stop after a failure, end the process: %w", failed)
 	}
 }

@@ -99,7 +99,7 @@ func (d *Disk) Crash() {
 	d.open = nil
 	d.mu.Unlock()
 	if s != nil {
-		s.end()
+		_ = s.end() // it may have been closed
 	}
 }
 

@@ -77,7 +77,7 @@ func readWhole(ctx context.Context, s storage.Store, keys int, last *string) err
 		return err
 	}
 	if string(got) < seen {
-		return fmt.Errorf("Get sees %s after a scan saw %s", got, seen)
+		return fmt.Errorf("a get sees %s after a scan saw %s", got, seen)
 	}
 	*last = string(got)
 	return nil

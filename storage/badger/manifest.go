@@ -1,0 +1,137 @@
+package badger
+
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	engine "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
+	"google.golang.org/protobuf/proto"
+)
+
+// manifest is the file that names the tables which count. It begins with a
+// magic of 8 bytes; then follow sets of changes (protobuf), each behind its
+// length and its CRC-32C, 4 bytes each, big-endian.
+type manifest struct {
+	path    string
+	magic   []byte
+	tables  map[uint64]engine.TableManifest
+	there   map[uint64]bool // tables that have been found intact
+	newest  uint64          // the newest commit in those
+	highest uint64          // the highest number of those
+}
+
+// readManifest reads the MANIFEST. Without one Badger starts an empty database
+// and deletes all tables.
+func readManifest(dir string, files *files) (*manifest, error) {
+	m := &manifest{path: filepath.Join(dir, engine.ManifestFilename), there: make(map[uint64]bool)}
+	f, err := os.Open(m.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		for _, f := range slices.Concat(files.tables, files.wals, files.values) {
+			if f.size > 0 {
+				return nil, corrupt(m.path, "it is missing, and there is "+filepath.Base(f.path))
+			}
+		}
+		return m, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	replayed, _, err := engine.ReplayManifestFile(f, 0, engine.Options{})
+	if err != nil {
+		return nil, corrupt(m.path, err.Error())
+	}
+	m.tables = replayed.Tables
+	m.magic = make([]byte, 8)
+	_, err = f.ReadAt(m.magic, 0)
+	return m, err
+}
+
+// tableFile is a table and the newest commit in it.
+type tableFile struct {
+	fileInfo
+	newest uint64
+}
+
+// checkTables checks every table that is named and there, and returns the
+// newest of those that are there and not named.
+func (m *manifest) checkTables(tables []fileInfo) (orphan tableFile, err error) {
+	for _, f := range tables {
+		t, err := openTable(f.path)
+		if err == nil {
+			err = errors.Join(t.checkAll(), t.close())
+		}
+		if _, named := m.tables[f.id]; !named {
+			// One that is damaged was not finished.
+			if err == nil && t.maxVersion > orphan.newest {
+				orphan = tableFile{f, t.maxVersion}
+			}
+			continue
+		}
+		if err != nil {
+			return orphan, err
+		}
+		m.there[f.id] = true
+		m.newest = max(m.newest, t.maxVersion)
+		m.highest = max(m.highest, f.id)
+	}
+	return orphan, nil
+}
+
+// missing returns the numbers of the tables that are named and not there.
+func (m *manifest) missing() []uint64 {
+	var ids []uint64
+	for id := range m.tables {
+		if !m.there[id] {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// forgetTables writes the MANIFEST in dir without the tables with those numbers.
+func forgetTables(dir string, ids []uint64) error {
+	m, err := readManifest(dir, &files{})
+	if err != nil {
+		return err
+	}
+	var set pb.ManifestChangeSet
+	for id, t := range m.tables {
+		if !slices.Contains(ids, id) {
+			set.Changes = append(set.Changes, &pb.ManifestChange{
+				Id: id, Op: pb.ManifestChange_CREATE, Level: uint32(t.Level), Compression: uint32(t.Compression),
+			})
+		}
+	}
+	changes, err := proto.Marshal(&set)
+	if err != nil {
+		return err
+	}
+	data := binary.BigEndian.AppendUint32(m.magic, uint32(len(changes)))
+	data = binary.BigEndian.AppendUint32(data, crc32.Checksum(changes, castagnoli))
+	return replaceFile(m.path, append(data, changes...))
+}
+
+// replaceFile writes a file so that a crash leaves the old or the new one.
+func replaceFile(path string, data []byte) error {
+	temporary := path + ".new"
+	f, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
