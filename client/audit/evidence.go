@@ -51,8 +51,10 @@ type Resource struct {
 	Body []byte `json:"body"` // standard base64 in JSON
 }
 
-// maxEvidence bounds how many leaves and resources are kept.
-const maxEvidence = 16
+const (
+	maxEvidence      = 16       // leaves, and resources
+	maxEvidenceBytes = 64 << 20 // of resources together
+)
 
 func (e *Evidence) leaf(index int64, raw []byte) {
 	for _, l := range e.Leaves {
@@ -66,12 +68,14 @@ func (e *Evidence) leaf(index int64, raw []byte) {
 }
 
 func (e *Evidence) resource(path string, body []byte) {
+	total := len(body)
 	for _, r := range e.Resources {
 		if r.Path == path {
 			return
 		}
+		total += len(r.Body)
 	}
-	if len(e.Resources) < maxEvidence {
+	if len(e.Resources) < maxEvidence && total <= maxEvidenceBytes {
 		e.Resources = append(e.Resources, Resource{Path: path, Body: body})
 	}
 }

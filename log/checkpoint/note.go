@@ -13,7 +13,7 @@ const (
 	MaxNote = 1 << 20
 	// MaxSignatures is the largest number of signature lines accepted in a
 	// note. "Verifiers … MUST accept at least up to 16 signatures."
-	MaxSignatures = 128
+	MaxSignatures = 512
 )
 
 var (
