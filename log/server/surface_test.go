@@ -417,7 +417,7 @@ func TestHome(t *testing.T) {
 	f = newFixture(t, setup{genesis: func(g *event.Genesis) { g.Trial = true }})
 	page := string(f.get("/").want(http.StatusOK).body)
 	cp := f.published()
-	for _, want := range []string{testOrigin, "trial log", "takes events", cp.Root.String(), fmt.Sprintf("<dt>Leaves</dt><dd>%d</dd>", cp.Size), "last cosigned 20", problemPrefix + "too-large"} {
+	for _, want := range []string{testOrigin, "trial log", "takes events", cp.Root.String(), fmt.Sprintf("<dt>Leaves</dt><dd>%d</dd>", cp.Size), "last signed 20", problemPrefix + "too-large"} {
 		if !strings.Contains(strings.ReplaceAll(page, "&#43;", "+"), want) {
 			t.Errorf("the page does not show %q", want)
 		}
