@@ -126,7 +126,7 @@ func spots(v any, value func(get func() any, set func(any)), member func(object 
 // TestQuickKeywords holds quick against the library keyword by keyword, on
 // schemas that our types may use one day.
 func TestQuickKeywords(t *testing.T) {
-	values := []string{`null`, `true`, `false`, `0`, `-0`, `1`, `2`, `3.0`, `1e0`, `10`, `1000000000000000000000`, `""`, `"a"`, `"\u0061"`, `"ab"`, `"äö"`, `"\ud83d\ude00"`,
+	values := []string{`null`, `true`, `false`, `0`, `-0`, `1`, `2`, `3.0`, `1e0`, `1.5`, `25e-1`, `10`, `1000000000000000000000`, `""`, `"a"`, `"\u0061"`, `"ab"`, `"äö"`, `"\ud83d\ude00"`,
 		`[]`, `["a"]`, `["a","a"]`, `["a","\u0061"]`, `["a","b","c"]`, `[1,1.0]`, `[[],[]]`, `{}`, `{"a":1}`, `{"\u0061":1}`, `{"a":"x","b":2}`, `{"b":null}`, `{"a":1,"b":1,"c":1}`}
 	for _, schema := range []string{
 		`true`, `false`, `{}`,
@@ -253,7 +253,7 @@ func patternsIn(t testing.TB) (patterns []string) {
 // panic.
 func TestTape(t *testing.T) {
 	for _, text := range []string{``, ` `, `{`, `}`, `{"a"`, `{"a":`, `{"a":1`, `{"a":1,`, `{"a":1,}`, `{,}`, `{1:2}`, `[`, `[1`, `[1,`, `[1,]`, `[,]`, `]`, `"`, `"a`, `"\`, `"\"`,
-		`t`, `tru`, `fals`, `nul`, `nulL`, `{} {}`, `1 2`, `{"a" 1}`, `{"a":1 "b":2}`, `[1 2]`, strings.Repeat("[", 70) + strings.Repeat("]", 70), `x`, "\x00"} {
+		`t`, `tru`, `fals`, `nul`, `nulL`, `{} {}`, `1 2`, `{"a" 1}`, `{"a"x1}`, `{"a":1 "b":2}`, `[1 2]`, `[1 x2]`, strings.Repeat("[", 70) + strings.Repeat("]", 70), `x`, "\x00"} {
 		if tape := newTape([]byte(text)); tape != nil {
 			t.Errorf("%q becomes a tape: %+v", text, tape.tokens)
 		}
@@ -277,7 +277,7 @@ func TestTape(t *testing.T) {
 	if s := tape.str(5); string(s) != `x"ä` {
 		t.Errorf("str = %q", s)
 	}
-	if tape.member(0, "d") != 11 || tape.member(0, "z") != -1 || tape.member(11, "d") != -1 || tape.stringAt("b.x") != "" || tape.stringAt("d") != "" {
+	if tape.member(0, "d") != 11 || tape.member(0, "z") != -1 || tape.member(11, "d") != -1 || tape.member(2, "x") != -1 || tape.stringAt("b.x") != "" || tape.stringAt("d") != "" {
 		t.Error("member or stringAt is wrong")
 	}
 }
