@@ -23,7 +23,8 @@ const (
 	yes
 )
 
-// quick is a compiled schema. A zero quick accepts everything.
+// quick is a compiled schema; see quickCompiler.compile for the one that accepts
+// everything.
 type quick struct {
 	never         bool   // the schema false
 	types         []byte // kinds of token, 'i' for an integer; nil: any
