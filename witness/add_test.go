@@ -186,7 +186,7 @@ func TestKeepsTheLogsSignatures(t *testing.T) {
 	if len(sigs) != 5 {
 		t.Errorf("%d signatures, want 3 of the log and 2 of the witness", len(sigs))
 	}
-	keys := w.verifiers()
+	keys := w.Verifiers()
 	for _, s := range l.Signers {
 		keys = append(keys, s.Verifier())
 	}

@@ -26,7 +26,7 @@ func TestConformance(t *testing.T) {
 	}
 	w := openDir(t, dir, func(c *Config) { c.Rate = 0 }) // with the default limits
 	s := serve(t, w)
-	config := conformance.Config{URL: s.URL, Keys: keys, Witness: w.verifiers()}
+	config := conformance.Config{URL: s.URL, Keys: keys, Witness: w.Verifiers()}
 	for _, mayBeSkipped := range []int{0, 6} {
 		skips := 0
 		results, err := conformance.Run(t.Context(), config, func(r conformance.Result) {

@@ -47,6 +47,8 @@
 //	keys/ed25519.skey, keys/mldsa44.skey   private keys, mode 0600, perhaps encrypted (age, passphrase)
 //	keys/vkeys                             the public keys
 //	keys/bastion.pem                       by which a bastion knows the witness, if there is one
+//	keys/mirror-*.skey                     private keys of a mirror beside the witness, if there is one
+//	mirror/                                its copies (package mirror)
 //	logs                                   the known logs, in the format of ParseLogList
 //	state/journal                          the latest cosigned checkpoint of each log
 //	evidence/*.json                        what logs signed that contradicts what they had signed before

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -32,6 +33,15 @@ var keyFiles = []struct {
 	{"mldsa44.skey", checkpoint.AlgMLDSA44},
 }
 
+// mirrorKeyFiles are the private keys of a mirror beside the witness, if there is one.
+var mirrorKeyFiles = []struct {
+	name string
+	alg  checkpoint.Algorithm
+}{
+	{"mirror-ed25519.skey", checkpoint.AlgCosignEd25519},
+	{"mirror-mldsa44.skey", checkpoint.AlgMLDSA44},
+}
+
 // paths of a witness directory.
 func keysDir(dir string) string      { return filepath.Join(dir, "keys") }
 func vkeysPath(dir string) string    { return filepath.Join(dir, "keys", "vkeys") }
@@ -43,6 +53,7 @@ func evidencePath(dir string) string { return filepath.Join(dir, "evidence") }
 type InitConfig struct {
 	Dir        string
 	Name       string    // the cosigner's name, 1 to 255 bytes, best a URL without a scheme
+	MirrorName string    // of a mirror beside the witness, another name; empty: no mirror
 	Rand       io.Reader // crypto/rand.Reader
 	Passphrase string    // encrypts the private keys if not empty
 	// WorkFactor is the scrypt work factor of the encryption as a power of two; 0 is age's default.
@@ -50,16 +61,29 @@ type InitConfig struct {
 }
 
 // Init makes a witness directory with new keys, no logs and an empty state, and
-// returns the vkeys, Ed25519 first. It refuses a directory that holds a witness already.
+// returns the vkeys, Ed25519 first, the mirror's after the witness's. It refuses a directory
+// that holds a witness already.
 func Init(c InitConfig) ([]string, error) {
 	if err := refuseExisting(c.Dir); err != nil {
 		return nil, err
 	}
+	// "this witness service MUST be a distinct cosigner from the mirror cosigner, with a distinct name"
+	if c.MirrorName == c.Name {
+		return nil, fmt.Errorf("the mirror needs another name than the witness, %q", c.Name)
+	}
 	// Keys first: a name that no key can have leaves nothing behind.
 	var vkeys []string
 	var files [][]byte
-	for _, k := range keyFiles {
-		s, err := checkpoint.GenerateSigner(c.Name, k.alg, c.Rand)
+	names := keyFiles
+	if c.MirrorName != "" {
+		names = slices.Concat(keyFiles, mirrorKeyFiles)
+	}
+	for i, k := range names {
+		name := c.Name
+		if i >= len(keyFiles) {
+			name = c.MirrorName
+		}
+		s, err := checkpoint.GenerateSigner(name, k.alg, c.Rand)
 		if err != nil {
 			return nil, err
 		}
@@ -82,7 +106,7 @@ func Init(c InitConfig) ([]string, error) {
 	if err := journal.WriteFile(logsPath(c.Dir), []byte(emptyLogList), 0o644); err != nil {
 		return nil, err
 	}
-	for i, k := range keyFiles {
+	for i, k := range names {
 		if err := journal.WriteFile(filepath.Join(keysDir(c.Dir), k.name), files[i], 0o600); err != nil {
 			return nil, err
 		}
@@ -106,15 +130,16 @@ func refuseExisting(dir string) error {
 	return nil
 }
 
-// VKeys returns the vkeys of the witness in dir, Ed25519 first. It needs no private key.
+// VKeys returns the vkeys of the witness in dir, Ed25519 first, and those of its
+// mirror after them, if there is one. It needs no private key.
 func VKeys(dir string) ([]string, error) {
 	data, err := os.ReadFile(vkeysPath(dir))
 	if err != nil {
 		return nil, fmt.Errorf("reading the witness's vkeys (did init run on this directory?): %w", err)
 	}
 	vkeys := strings.Fields(string(data))
-	if len(vkeys) != len(keyFiles) {
-		return nil, fmt.Errorf("%s holds %d vkeys, not %d", vkeysPath(dir), len(vkeys), len(keyFiles))
+	if n := len(vkeys); n != len(keyFiles) && n != len(keyFiles)+len(mirrorKeyFiles) {
+		return nil, fmt.Errorf("%s holds %d vkeys, not 2 or 4", vkeysPath(dir), n)
 	}
 	for _, v := range vkeys {
 		if _, err := checkpoint.ParseVKey(v); err != nil {
@@ -124,31 +149,33 @@ func VKeys(dir string) ([]string, error) {
 	return vkeys, nil
 }
 
-// loadSigners reads the private keys and checks them against the published vkeys.
-func loadSigners(dir string, passphrase func() (string, error)) ([]*checkpoint.Signer, error) {
+// loadSigners reads the private keys of the witness and of its mirror, if there is
+// one, and checks them against the published vkeys.
+func loadSigners(dir string, passphrase func() (string, error)) (own, mirror []*checkpoint.Signer, err error) {
 	vkeys, err := VKeys(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if passphrase != nil {
 		passphrase = sync.OnceValues(passphrase) // nobody types it twice
 	}
 	var signers []*checkpoint.Signer
-	for i, k := range keyFiles {
+	for i, k := range slices.Concat(keyFiles, mirrorKeyFiles)[:len(vkeys)] {
 		path := filepath.Join(keysDir(dir), k.name)
 		s, err := loadSigner(path, passphrase)
 		if err != nil {
-			return nil, fmt.Errorf("reading private key %s: %w", path, err)
+			return nil, nil, fmt.Errorf("reading private key %s: %w", path, err)
 		}
 		if s.VKey() != vkeys[i] || s.Algorithm() != k.alg {
-			return nil, fmt.Errorf("private key %s is not that of vkey %s: keys and vkeys were mixed up", path, vkeys[i])
+			return nil, nil, fmt.Errorf("private key %s is not that of vkey %s: keys and vkeys were mixed up", path, vkeys[i])
 		}
 		signers = append(signers, s)
 	}
-	if a, b := signers[0].Verifier().Name(), signers[1].Verifier().Name(); a != b {
-		return nil, fmt.Errorf("the two keys have different names: %q and %q", a, b)
+	own, mirror = signers[:len(keyFiles)], signers[len(keyFiles):]
+	if a, b := own[0].Verifier().Name(), own[1].Verifier().Name(); a != b {
+		return nil, nil, fmt.Errorf("the witness's two keys have different names: %q and %q", a, b)
 	}
-	return signers, nil
+	return own, mirror, nil
 }
 
 func loadSigner(path string, passphrase func() (string, error)) (*checkpoint.Signer, error) {

@@ -18,6 +18,8 @@ type knownLog struct {
 	keys []*checkpoint.Verifier
 	url  string
 	qpd  int64
+	// mirror says that a full copy is kept.
+	mirror bool
 }
 
 // logSet is one reading of the list. It does not change.
@@ -125,6 +127,7 @@ func (l *logList) read() (*logSet, error) {
 		}
 		k.keys = append(k.keys, e.Key)
 		k.qpd = max(k.qpd, e.QPD)
+		k.mirror = k.mirror || e.Mirror
 		if e.URL != "" {
 			k.url = e.URL
 		}
@@ -206,6 +209,7 @@ func AddNewLogs(dir string, entries []LogEntry) (added []LogEntry, err error) {
 			if listed[e.Origin] {
 				continue
 			}
+			e.Mirror = false // how much disk a log gets is decided here
 			next, err := addEntry(list, e)
 			if errors.Is(err, ErrKnownKey) {
 				continue

@@ -32,14 +32,16 @@ logs/v0
 //	contact ops@example.com
 //
 // The origin defaults to the key's name. qpd is how many add-checkpoint
-// requests a day the log announced. An added line here is url, where the log's
-// checkpoint and tiles are. Other lines are ignored.
+// requests a day the log announced. Two lines are additions of this witness: url, where the
+// log's checkpoint and tiles are, and "mirror yes" for a log of which a full copy
+// is kept. Other lines are ignored.
 type LogEntry struct {
 	Key     *checkpoint.Verifier
 	Origin  string
 	URL     string // may be empty
 	Contact string // may be empty
 	QPD     int64  // 0: not said
+	Mirror  bool   // keep a full copy
 
 	first, last int // lines of the file, counted from zero, last is after the entry
 }
@@ -117,6 +119,11 @@ func (e *LogEntry) set(key, value string) error {
 		e.URL = value
 	case "contact":
 		e.Contact = value
+	case "mirror":
+		if value != "yes" && value != "no" {
+			return fmt.Errorf("mirror %.40q is neither yes nor no", value)
+		}
+		e.Mirror = value == "yes"
 	}
 	return nil
 }
@@ -136,6 +143,9 @@ func (e LogEntry) text() string {
 	}
 	if e.Contact != "" {
 		fmt.Fprintf(&b, "contact %s\n", e.Contact)
+	}
+	if e.Mirror {
+		b.WriteString("mirror yes\n")
 	}
 	return b.String()
 }

@@ -235,7 +235,7 @@ func (w *Witness) SignSubtree(body []byte) ([]byte, error) {
 		return nil, refuse(http.StatusNotFound, "no log with the origin %q is known here", r.cp.Origin)
 	}
 	// "The witness MUST verify that the checkpoint includes a valid cosignature from one of its own keys."
-	if _, err := checkpoint.Verify(r.text, r.sigs, w.verifiers()...); err != nil {
+	if _, err := checkpoint.Verify(r.text, r.sigs, w.Verifiers()...); err != nil {
 		return nil, refuse(http.StatusForbidden, "the reference checkpoint needs a cosignature of this witness: %v", err)
 	}
 	if err := subtree.Verify(r.start, r.end, r.cp.Size, r.hash, r.cp.Root, r.proof); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,7 @@ type Witness struct {
 	dir      string
 	name     string
 	signers  []*checkpoint.Signer // Ed25519 first
+	mirror   []*checkpoint.Signer // of the mirror beside the witness; none if there is none
 	journal  *journal.Journal
 	evidence *evidenceStore
 	list     *logList
@@ -84,11 +86,11 @@ func Open(c Config) (_ *Witness, err error) {
 		dir: c.Dir, rate: c.Rate, log: c.Logger, registry: c.Registry, now: c.Now,
 		metrics: newMetrics(c.Registry), states: map[string]*logState{}, byHash: map[string]*logState{},
 	}
-	if w.signers, err = loadSigners(c.Dir, c.Passphrase); err != nil {
+	if w.signers, w.mirror, err = loadSigners(c.Dir, c.Passphrase); err != nil {
 		return nil, err
 	}
 	w.name = w.signers[0].Verifier().Name()
-	if w.list, err = openLogList(logsPath(c.Dir), w.signers); err != nil {
+	if w.list, err = openLogList(logsPath(c.Dir), slices.Concat(w.signers, w.mirror)); err != nil {
 		return nil, err
 	}
 	if w.evidence, err = openEvidence(evidencePath(c.Dir)); err != nil {
@@ -98,7 +100,7 @@ func Open(c Config) (_ *Witness, err error) {
 		return nil, fmt.Errorf("opening the witness's memory (a witness without it must not sign; if it is lost, make a new witness): %w", err)
 	}
 	for origin, note := range w.journal.All() {
-		h, err := parseHead(origin, note, w.verifiers())
+		h, err := parseHead(origin, note, w.Verifiers())
 		if err != nil {
 			return nil, errors.Join(err, w.journal.Close())
 		}
@@ -147,8 +149,27 @@ func parseHead(origin string, note []byte, own []*checkpoint.Verifier) (*head, e
 	return h, nil
 }
 
-// verifiers returns the witness's own.
-func (w *Witness) verifiers() []*checkpoint.Verifier {
+// MirrorSigners returns the keys of the mirror beside the witness, none if there is none.
+func (w *Witness) MirrorSigners() []*checkpoint.Signer { return w.mirror }
+
+// MirrorDir is where the mirror beside the witness keeps its copies.
+func (w *Witness) MirrorDir() string { return filepath.Join(w.dir, "mirror") }
+
+// MirrorKeys returns the keys of a known log of which a full copy is kept, nil for any other.
+func (w *Witness) MirrorKeys(origin string) []*checkpoint.Verifier {
+	if l := w.knownLog(origin); l != nil && l.mirror {
+		return l.keys
+	}
+	return nil
+}
+
+// Pending returns the latest cosigned checkpoint of a log: what a mirror may grow to.
+func (w *Witness) Pending(origin string) (note []byte, ok bool) {
+	return w.Checkpoint(originHash(origin))
+}
+
+// Verifiers returns the witness's own.
+func (w *Witness) Verifiers() []*checkpoint.Verifier {
 	var vs []*checkpoint.Verifier
 	for _, s := range w.signers {
 		vs = append(vs, s.Verifier())
@@ -250,7 +271,7 @@ func ReadLogs(dir string) ([]LogStatus, error) {
 		return nil, err
 	}
 	var own []*checkpoint.Verifier
-	for _, vkey := range vkeys {
+	for _, vkey := range vkeys[:len(keyFiles)] {
 		v, err := checkpoint.ParseVKey(vkey)
 		if err != nil {
 			return nil, err

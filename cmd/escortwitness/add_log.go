@@ -15,6 +15,7 @@ import (
 type addLogOptions struct {
 	dir, origin, url, contact, list string
 	qpd                             int64
+	mirror                          bool
 }
 
 func newAddLogCommand() *cobra.Command {
@@ -46,9 +47,10 @@ what was decided here.`,
 	f.StringVar(&o.origin, "origin", "", "the log's `origin`, if it is not the keys' name")
 	f.StringVar(&o.url, "url", "", "`URL` of the log, for people")
 	f.Int64Var(&o.qpd, "qpd", 0, "how many requests a `day` the log may make; 0 leaves it to serve --rate")
+	f.BoolVar(&o.mirror, "mirror", false, "let the mirror keep a full copy of the log")
 	f.StringVar(&o.contact, "contact", "", "how to reach the log's operator")
 	f.StringVar(&o.list, "list", "", "add the logs of this log list `file`")
-	fromCommandLineOnly(cmd, "origin", "url", "qpd", "contact", "list")
+	fromCommandLineOnly(cmd, "origin", "url", "qpd", "mirror", "contact", "list")
 	return cmd
 }
 
@@ -56,13 +58,18 @@ func (o *addLogOptions) addKeys(stderr io.Writer, vkeys []string) error {
 	if len(vkeys) == 0 {
 		return usageErrorf("no key: give the log's vkey, or --list")
 	}
+	if o.mirror {
+		if own, err := witness.VKeys(o.dir); err == nil && len(own) < 4 {
+			return usageErrorf("--mirror: this witness was made without a mirror (init --mirror-name)")
+		}
+	}
 	var entries []witness.LogEntry
 	for _, s := range vkeys {
 		v, err := checkpoint.ParseVKey(s)
 		if err != nil {
 			return usageErrorf("%w", err)
 		}
-		e := witness.LogEntry{Key: v, Origin: v.Name(), URL: o.url, Contact: o.contact, QPD: o.qpd}
+		e := witness.LogEntry{Key: v, Origin: v.Name(), URL: o.url, Contact: o.contact, QPD: o.qpd, Mirror: o.mirror}
 		if o.origin != "" {
 			e.Origin = o.origin
 		}
@@ -91,7 +98,7 @@ func entryOrigin(entries []witness.LogEntry, origin string) string {
 }
 
 func (o *addLogOptions) addList(cmd *cobra.Command, args []string) error {
-	if len(args) != 0 || o.origin != "" || o.url != "" || o.qpd != 0 || o.contact != "" {
+	if len(args) != 0 || o.origin != "" || o.url != "" || o.qpd != 0 || o.mirror || o.contact != "" {
 		return usageErrorf("--list takes everything from the list: give no keys and no other flags")
 	}
 	var data []byte

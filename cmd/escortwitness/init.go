@@ -11,16 +11,20 @@ import (
 )
 
 func newInitCommand() *cobra.Command {
-	var dir, name, passphraseFile string
+	var dir, name, mirrorName, passphraseFile string
 	var encrypt bool
 	cmd := &cobra.Command{
-		Use:   "init --data DIR --name NAME",
+		Use:   "init --data DIR --name NAME [--mirror-name NAME]",
 		Short: "Make a new witness, once, on purpose",
 		Long: `Makes the directory of a new witness with an Ed25519 and an ML-DSA-44 key, and
 prints their vkeys, Ed25519 first, and nothing else on standard output.
 
 The name should be a URL without its scheme that nobody else uses. It is part of
 both keys and cannot be changed.
+
+With --mirror-name there is a mirror (c2sp.org/tlog-mirror) beside the witness, a cosigner
+of its own with two more keys, whose vkeys come after the witness's. It keeps full copies of
+the logs added with --mirror.
 
 With --encrypt or --passphrase-file the private keys are encrypted (age, scrypt); serve
 then needs the passphrase too.
@@ -40,10 +44,15 @@ lost, make a new one.`,
 			if err != nil {
 				return err
 			}
-			if _, err := checkpoint.GenerateSigner(name, checkpoint.AlgCosignEd25519, rand.Reader); err != nil {
-				return usageErrorf("--name: %w", err)
+			for _, n := range []string{name, mirrorName} {
+				if _, err := checkpoint.GenerateSigner(n, checkpoint.AlgCosignEd25519, rand.Reader); n != "" && err != nil {
+					return usageErrorf("%w", err)
+				}
 			}
-			vkeys, err := witness.Init(witness.InitConfig{Dir: dir, Name: name, Rand: rand.Reader, Passphrase: passphrase})
+			if name == mirrorName {
+				return usageErrorf("--mirror-name: the mirror needs another name than the witness")
+			}
+			vkeys, err := witness.Init(witness.InitConfig{Dir: dir, Name: name, MirrorName: mirrorName, Rand: rand.Reader, Passphrase: passphrase})
 			if err != nil {
 				return err
 			}
@@ -56,9 +65,10 @@ lost, make a new one.`,
 	dataFlag(cmd, &dir)
 	f := cmd.Flags()
 	f.StringVar(&name, "name", "", "`name` of the witness, as witness.example.org/1")
+	f.StringVar(&mirrorName, "mirror-name", "", "`name` of a mirror beside the witness, as mirror.example.org/1")
 	f.BoolVar(&encrypt, "encrypt", false, "encrypt the private keys with a passphrase asked for at the terminal")
 	f.StringVar(&passphraseFile, "passphrase-file", "", "encrypt the private keys with the first line of this `file`")
-	fromCommandLineOnly(cmd, "name", "encrypt")
+	fromCommandLineOnly(cmd, "name", "mirror-name", "encrypt")
 	return cmd
 }
 

@@ -26,6 +26,7 @@ import (
 	"github.com/escortlog/escortlog/witness"
 	"github.com/escortlog/escortlog/witness/bastion"
 	"github.com/escortlog/escortlog/witness/journal"
+	"github.com/escortlog/escortlog/witness/mirror"
 )
 
 // shutdownTime is how long requests under way may take after an interrupt.
@@ -110,6 +111,13 @@ func (o *serveOptions) run(ctx context.Context, stderr io.Writer) (err error) {
 	for _, v := range w.VKeys() {
 		logger.Info("vkey", "vkey", v)
 	}
+	handler, m, err := withMirror(w, logger)
+	if err != nil {
+		return err
+	}
+	if m != nil {
+		defer func() { err = errors.Join(err, m.Close()) }()
+	}
 	// Before anybody can know the address: an unhandled SIGHUP would end the process.
 	defer watchHangup(w, certs, logger)()
 	var through *bastion.Config
@@ -127,34 +135,63 @@ func (o *serveOptions) run(ctx context.Context, stderr io.Writer) (err error) {
 			defer func() { err = errors.Join(err, os.Remove(o.listenFile)) }()
 		}
 	}
-	err = serve(ctx, w, listener, through, certs, logger)
+	err = serve(ctx, w, m, handler, listener, through, certs, logger)
 	logger.Info("stopped")
 	return err
 }
 
 // serve answers at the listener and through the bastion, where they are not nil, until
 // ctx ends, one of them fails, or the witness's memory does.
-func serve(ctx context.Context, w *witness.Witness, l net.Listener, through *bastion.Config, certs *certificates, logger *slog.Logger) error {
+func serve(ctx context.Context, w *witness.Witness, m *mirror.Mirror, h http.Handler, l net.Listener, through *bastion.Config, certs *certificates, logger *slog.Logger) error {
+	var mirrorFailed <-chan struct{} // of no mirror never happens
+	if m != nil {
+		mirrorFailed = m.Failed()
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		select {
 		case <-w.Failed():
 			return fmt.Errorf("stopped, because what the witness remembers is unknown until it starts again: %w", w.Err())
+		case <-mirrorFailed:
+			return errors.New("stopped, because what the mirror remembers is unknown until it starts again")
 		case <-ctx.Done():
 			return nil
 		}
 	})
 	if through != nil {
-		g.Go(func() error { return bastion.Serve(ctx, *through, newServer(w.Handler(), logger), shutdownTime) })
+		g.Go(func() error { return bastion.Serve(ctx, *through, newServer(h, logger), shutdownTime) })
 	}
 	if l != nil {
-		server := newServer(w.Handler(), logger)
+		server := newServer(h, logger)
 		if certs.given() {
 			server.TLSConfig = certs.config()
 		}
 		g.Go(func() error { return serveUntil(ctx, server, l) })
 	}
 	return g.Wait()
+}
+
+// mirrorPrefix is the mirror's monitoring prefix, which must not be the witness's.
+const mirrorPrefix = "/mirror"
+
+// withMirror returns the handler of the witness and of the mirror beside it, if there is one.
+func withMirror(w *witness.Witness, logger *slog.Logger) (http.Handler, *mirror.Mirror, error) {
+	if len(w.MirrorSigners()) == 0 {
+		return w.Handler(), nil, nil
+	}
+	m, err := mirror.Open(mirror.Config{Dir: w.MirrorDir(), Signers: w.MirrorSigners(), Source: w, Logger: logger})
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range w.MirrorSigners() {
+		logger.Info("mirror vkey", "vkey", s.VKey(), "monitoring", mirrorPrefix)
+	}
+	copies := m.Handler(mirrorPrefix)
+	mux := http.NewServeMux()
+	mux.Handle("/", w.Handler())
+	mux.Handle("/add-entries", copies)
+	mux.Handle(mirrorPrefix+"/", copies)
+	return mux, m, nil
 }
 
 // open listens and says where.

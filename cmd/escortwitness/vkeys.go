@@ -12,7 +12,7 @@ func newVKeysCommand() *cobra.Command {
 	var dir string
 	cmd := &cobra.Command{
 		Use:   "vkeys --data DIR",
-		Short: "Print the witness's vkeys, Ed25519 first",
+		Short: "Print the witness's vkeys, Ed25519 first, then its mirror's",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := needData(dir); err != nil {
