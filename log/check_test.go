@@ -23,9 +23,8 @@ func TestCheckFindsEveryChange(t *testing.T) {
 	quiesce(t, l)
 	note := l.waitPublished(310).Note
 	l.end()
-	image := l.disk.Snapshot()
 	l.disk.Tamper(keyPublished, func([]byte) []byte { return note })
-	image = l.disk.Snapshot()
+	image := l.disk.Snapshot()
 
 	check := func(disk *memory.Disk) error {
 		store, err := disk.Open()

@@ -212,7 +212,10 @@ func AdoptGuard(path, dir, origin string, head Head) error {
 	if err != nil {
 		return err
 	}
-	defer g.Close()
+	return errors.Join(g.adopt(dir, origin), g.Close())
+}
+
+func (g *FileGuard) adopt(dir, origin string) (err error) {
 	if g.last.place.origin != origin {
 		return fmt.Errorf("%w: it guards %q, and this log is %q", ErrGuardElsewhere, g.last.place.origin, origin)
 	}

@@ -179,7 +179,6 @@ type Log struct {
 
 	ctx      context.Context // ends when the log stops
 	cancel   context.CancelCauseFunc
-	done     chan struct{} // closed when all goroutines have ended
 	stopOnce sync.Once
 	running  sync.WaitGroup
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -160,7 +161,8 @@ func (l *Log) sleep(d time.Duration) bool {
 type round struct {
 	log  *Log
 	cp   checkpoint.Checkpoint
-	note []byte // with the log's own signatures only
+	note []byte          // with the log's own signatures only
+	own  map[string]bool // witnesses of the policy that are the log's own keys
 
 	mu       sync.Mutex
 	cosigned map[string]checkpoint.Cosignature // by the witness's name in the policy
@@ -177,6 +179,7 @@ func (l *Log) round(head Head, rounds *sync.WaitGroup) (met bool, err error) {
 		return false, err
 	}
 	r := &round{log: l, cp: cp, note: note, cosigned: make(map[string]checkpoint.Cosignature), met: make(chan struct{})}
+	r.countOwn()
 	r.publish()
 	if l.cfg.Cosigner == nil {
 		return true, nil
@@ -205,6 +208,23 @@ func (l *Log) round(head Head, rounds *sync.WaitGroup) (met bool, err error) {
 		l.cfg.Logger.Warn("checkpoint not published: quorum not met", "size", cp.Size, "cosigned", len(r.cosigned))
 	}
 	return r.isMet, nil
+}
+
+// countOwn counts the log's own keys where the policy lists them as witnesses,
+// as it does to demand the ML-DSA-44 signature too. Their lines stand in the
+// note already.
+func (r *round) countOwn() {
+	r.own = make(map[string]bool)
+	if r.log.cfg.Policy == nil {
+		return
+	}
+	for _, w := range r.log.cfg.Policy.Witnesses {
+		for _, s := range r.log.cfg.Signers {
+			if w.Key.VKey() == s.VKey() {
+				r.own[w.Name] = true
+			}
+		}
+	}
 }
 
 func (l *Log) sign(cp checkpoint.Checkpoint) ([]byte, error) {
@@ -236,7 +256,7 @@ func (r *round) publish() {
 	if l.haltReason() != nil {
 		return
 	}
-	names := make(map[string]bool, len(r.cosigned))
+	names := maps.Clone(r.own)
 	for name := range r.cosigned {
 		names[name] = true
 	}
@@ -246,7 +266,7 @@ func (r *round) publish() {
 	note := r.note
 	if l.cfg.Policy != nil {
 		for _, w := range l.cfg.Policy.Witnesses {
-			if c, ok := r.cosigned[w.Name]; ok {
+			if c, ok := r.cosigned[w.Name]; ok && !r.own[w.Name] {
 				note = append(note[:len(note):len(note)], c.Line.Line()...)
 			}
 		}

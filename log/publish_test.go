@@ -131,6 +131,22 @@ func TestPublishedAtQuorum(t *testing.T) {
 	l.check()
 }
 
+// TestOwnKeyInTheQuorum: a policy that lists the log's ML-DSA key as a witness
+// demands the signature that the log itself makes, and asks nobody for it.
+func TestOwnKeyInTheQuorum(t *testing.T) {
+	w := newTestWitnesses(t, "2")
+	text := "log " + testSigners()[0].VKey() + "\nwitness own " + testSigners()[1].VKey() + "\nwitness w0 " + w.signers["w0"].VKey() + "\ngroup both all own w0\nquorum both\n"
+	policy, err := checkpoint.ParsePolicy([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newTestLog(t, func(c *Config) { w.config(c); c.Policy = policy })
+	l.fill(3)
+	if _, err := policy.Verify(l.waitPublished(3).Note); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestLateCosignature: a slow witness delays nobody and its cosignature still
 // reaches the published checkpoint.
 func TestLateCosignature(t *testing.T) {

@@ -137,10 +137,6 @@ func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, candidates 
 		pub = s.await(r.Context(), size, prefer.wait)
 	}
 	answer := batchReceipt{Entries: make([]batchEntry, len(candidates))}
-	status := http.StatusOK
-	if pub == nil && size > 0 {
-		status = http.StatusAccepted
-	}
 	var retry time.Duration
 	for i, c := range candidates {
 		e := &answer.Entries[i]
@@ -165,7 +161,7 @@ func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, candidates 
 	}
 	w.Header().Set("Vary", "Prefer")
 	s.extendWrite(w)
-	writeJSON(w, status, answer)
+	writeJSON(w, http.StatusOK, answer)
 }
 
 // fillEntry makes the receipt of one logged event of a batch.

@@ -52,6 +52,9 @@ func New(c Config) *Group {
 	c.setDefaults()
 	g := &Group{Config: c, metrics: newMetrics(c.Registerer)}
 	for _, w := range c.Policy.Witnesses {
+		if slices.ContainsFunc(c.LogKeys, func(k *checkpoint.Verifier) bool { return k.VKey() == w.Key.VKey() }) {
+			continue // the log's own key, demanded by the policy: the log signs by itself
+		}
 		url := strings.TrimSuffix(w.URL, "/")
 		if url == "" {
 			g.noURL = append(g.noURL, w.Name)
