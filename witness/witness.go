@@ -163,6 +163,19 @@ func (w *Witness) MirrorKeys(origin string) []*checkpoint.Verifier {
 	return nil
 }
 
+// MirrorURLs returns where the tiles of the logs are of which a full copy is kept, by
+// origin. Logs without a URL in the list are left out.
+func (w *Witness) MirrorURLs() map[string]string {
+	w.report(w.list.refresh())
+	urls := map[string]string{}
+	for origin, l := range w.list.current().byOrigin {
+		if l.mirror && l.url != "" {
+			urls[origin] = l.url
+		}
+	}
+	return urls
+}
+
 // Pending returns the latest cosigned checkpoint of a log: what a mirror may grow to.
 func (w *Witness) Pending(origin string) (note []byte, ok bool) {
 	return w.Checkpoint(originHash(origin))

@@ -38,6 +38,7 @@ type serveOptions struct {
 	tlsCert, tlsKey         string
 	bastion, bastionCA      string
 	rate                    float64
+	pullEvery               time.Duration
 	passphraseFile          string
 	logLevel, logFormat     string
 }
@@ -53,6 +54,9 @@ certificate again at once.
 
 When the disk fails, the witness cannot know what it remembers: it stops with exit
 code 5. Let the service manager start it again.
+
+A mirror beside the witness (init --mirror-name) serves its copies below /mirror. It takes
+uploads at /add-entries, and by itself reads the logs that were added with --mirror and --url.
 
 With --bastion the witness is reached through an HTTPS bastion
 (c2sp.org/https-bastion) to which it connects by itself, with a key of its own made for that in
@@ -71,6 +75,7 @@ hash that the bastion's operator must let in, and the path, are said at the star
 	f.StringVar(&o.tlsCert, "tls-cert", "", "PEM `file` with the TLS certificate chain")
 	f.StringVar(&o.tlsKey, "tls-key", "", "PEM `file` with the key of --tls-cert")
 	f.Float64Var(&o.rate, "rate", witness.DefaultRate, "cosignatures a second for one log; negative: no limit")
+	f.DurationVar(&o.pullEvery, "pull-every", 10*time.Second, "how often the mirror looks for new entries of logs with a URL; 0: it waits for uploads")
 	f.StringVar(&o.passphraseFile, "passphrase-file", "", "`file` whose first line is the private keys' passphrase; without it, asked at the terminal")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
@@ -135,14 +140,14 @@ func (o *serveOptions) run(ctx context.Context, stderr io.Writer) (err error) {
 			defer func() { err = errors.Join(err, os.Remove(o.listenFile)) }()
 		}
 	}
-	err = serve(ctx, w, m, handler, listener, through, certs, logger)
+	err = o.serve(ctx, w, m, handler, listener, through, certs, logger)
 	logger.Info("stopped")
 	return err
 }
 
 // serve answers at the listener and through the bastion, where they are not nil, until
 // ctx ends, one of them fails, or the witness's memory does.
-func serve(ctx context.Context, w *witness.Witness, m *mirror.Mirror, h http.Handler, l net.Listener, through *bastion.Config, certs *certificates, logger *slog.Logger) error {
+func (o *serveOptions) serve(ctx context.Context, w *witness.Witness, m *mirror.Mirror, h http.Handler, l net.Listener, through *bastion.Config, certs *certificates, logger *slog.Logger) error {
 	var mirrorFailed <-chan struct{} // of no mirror never happens
 	if m != nil {
 		mirrorFailed = m.Failed()
@@ -158,6 +163,12 @@ func serve(ctx context.Context, w *witness.Witness, m *mirror.Mirror, h http.Han
 			return nil
 		}
 	})
+	if m != nil && o.pullEvery > 0 {
+		g.Go(func() error {
+			m.Pull(ctx, w, nil, o.pullEvery)
+			return nil
+		})
+	}
 	if through != nil {
 		g.Go(func() error { return bastion.Serve(ctx, *through, newServer(h, logger), shutdownTime) })
 	}

@@ -38,6 +38,8 @@ type settings struct {
 	// Cosignatures a second that one log gets at most, with bursts of ten
 	// seconds' worth. A negative number is no limit.
 	Rate string `yaml:"rate"`
+	// How often the mirror looks for new entries of logs with a URL, as "10s".
+	PullEvery string `yaml:"pull-every"`
 	// File whose first line is the passphrase of the private keys.
 	PassphraseFile string `yaml:"passphrase-file"`
 

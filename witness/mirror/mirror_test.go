@@ -298,7 +298,7 @@ func TestRandomGrowth(t *testing.T) {
 			p := w.pack(at, pending)
 			offset += len(AppendPackage(nil, p.entries, p.proof))
 			if cut < offset {
-				want, whole = 202, false
+				want = 202
 				if !any {
 					want = 400
 				}
