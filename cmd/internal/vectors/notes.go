@@ -139,7 +139,7 @@ func (m *noteMaker) malformed() map[string]string {
 		"empty-line-behind":         enough + "\n",
 		"two-notes":                 enough + enough[:len(enough)-1],
 		"byte-order-mark-in-a-line": strings.Replace(enough, "— ", "\ufeff— ", 1),
-		"too-many-signatures":       text + "\n" + strings.Repeat("— a AAAAAAA=\n", 129),
+		"too-many-signatures":       text + "\n" + strings.Repeat("— a AAAAAAA=\n", 513),
 	}
 }
 
