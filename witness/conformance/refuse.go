@@ -409,9 +409,9 @@ func formats() []check {
 			return r.malformed(AddBody(size, l.Honest().Proof(size, size+3), note))
 		}})
 	}
-	checks = append(checks, check{"oversized-body", Must, witnessSpec, bodyIs + " [10 MB of it: the witness must survive]", func(r *runner) error {
+	checks = append(checks, check{"oversized-body", Must, witnessSpec, bodyIs + " [4 MB of it: the witness must survive]", func(r *runner) error {
 		// A server may cut the connection while the client still sends, so no answer at all is no failure.
-		a, err := r.add(strings.Repeat("old 1\n", 10<<20/6))
+		a, err := r.add(strings.Repeat("old 1\n", 4<<20/6))
 		if r.ctx.Err() != nil {
 			return r.ctx.Err()
 		}
