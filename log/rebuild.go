@@ -9,6 +9,7 @@ import (
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/tile"
 	"github.com/escortlog/escortlog/storage"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // RebuildConfig says from what and into what Rebuild makes a log.
@@ -19,6 +20,10 @@ type RebuildConfig struct {
 	// Target is the checkpoint to be reached. The caller has verified its
 	// signatures.
 	Target checkpoint.Checkpoint
+
+	// Through are heads of which the log must be a continuation: what a guard
+	// remembers, what an older store holds. Only size and root are compared.
+	Through []Head
 
 	// Bundle returns the first width entries of bundle n. Nothing it returns
 	// is believed.
@@ -51,7 +56,13 @@ func Rebuild(ctx context.Context, cfg RebuildConfig) (Head, error) {
 	if _, err := ReadHead(ctx, cfg.Store); !errors.Is(err, ErrNoLog) {
 		return Head{}, errors.Join(ErrExists, err)
 	}
-	r := &rebuild{cfg: cfg, ctx: ctx, budget: cfg.Store.Limits()}
+	r := &rebuild{cfg: cfg, ctx: ctx, budget: cfg.Store.Limits(), through: make(map[int64]tlog.Hash)}
+	for _, h := range cfg.Through {
+		if h.Size > target.Size {
+			return Head{}, fmt.Errorf("%w: %d leaves are remembered here, and the copy has %d. A newer copy is needed", ErrRollback, h.Size, target.Size)
+		}
+		r.through[h.Size] = h.Root
+	}
 	r.begin()
 	for n := int64(0); n*tile.Width < target.Size; n++ {
 		if err := r.bundle(n, tile.WidthAt(tile.Entries, n, target.Size)); err != nil {
@@ -74,6 +85,8 @@ type rebuild struct {
 	cfg    RebuildConfig
 	ctx    context.Context
 	budget storage.Limits
+
+	through map[int64]tlog.Hash // roots to be met, by size
 
 	group   *group
 	old     []byte // the head in the store
@@ -134,6 +147,9 @@ func (r *rebuild) leaf(index int64, leaf []byte) error {
 	r.group.appendLeaf(leaf, identity, authority)
 	r.bytes += size
 	r.entries++
+	if want, ok := r.through[index+1]; ok && r.group.edge.root() != want {
+		return fmt.Errorf("%w: its root at size %d is %v, and here %v is remembered: a fork", ErrNotTheLog, index+1, r.group.edge.root(), want)
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
+	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/tile"
 	"github.com/escortlog/escortlog/storage"
 	"github.com/escortlog/escortlog/storage/memory"
@@ -29,7 +30,7 @@ func TestRebuild(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cfg := RebuildConfig{Store: store, Target: p.Checkpoint, Bundle: bundlesOf(l), Identify: identify}
+		cfg := RebuildConfig{Store: store, Target: p.Checkpoint, Bundle: bundlesOf(l), Identify: identify, Through: []Head{l.guard.Head(), firstHead(t, l)}}
 		head, err := Rebuild(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)
@@ -108,4 +109,30 @@ func TestRebuildRefusesAnotherLog(t *testing.T) {
 		}
 		store.Close()
 	}
+	for name, test := range map[string]struct {
+		through Head
+		want    error
+	}{
+		"more is remembered here":    {Head{Size: 301}, ErrRollback},
+		"something else is, earlier": {Head{Size: 200, Root: target.Root}, ErrNotTheLog},
+		"something else is":          {Head{Size: 300}, ErrNotTheLog},
+	} {
+		store, err := memory.NewDisk().Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Rebuild(t.Context(), RebuildConfig{Store: store, Target: target, Bundle: bundlesOf(l), Identify: identify, Through: []Head{test.through}}); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v, want %v", name, err, test.want)
+		}
+		store.Close()
+	}
+}
+
+func firstHead(t *testing.T, l *testLog) Head {
+	t.Helper()
+	leaf, err := l.Entry(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Head{Size: 1, Root: entry.LeafHash(leaf)}
 }
