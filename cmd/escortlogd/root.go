@@ -63,7 +63,9 @@ Exit codes:
 		newVKeysCommand(),
 		newFsckCommand(),
 		newEvidenceCommand(),
+		newBackupCommand(),
 		newRestoreCommand(),
+		newRecoverCommand(),
 	)
 	return root
 }

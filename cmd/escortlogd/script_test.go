@@ -56,12 +56,13 @@ const patience = 60 * time.Second
 //	                           signs an event
 //	makecert CERT KEY [CA CAKEY]
 //	                           makes a certificate
+//	url                        sets $URL to that of the server in the file listen
 //	witnesskeys NAME FILE      writes the verifier keys of a witness, one a line
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "await": await, "http": request, "register": register, "event": signEvent, "makecert": makeCert, "witnesskeys": witnessKeys,
+			"exits": exits, "await": await, "http": request, "register": register, "event": signEvent, "makecert": makeCert, "witnesskeys": witnessKeys, "url": setURL,
 		},
 	})
 }
@@ -155,6 +156,13 @@ func sourceKey(name string) crypto.Signer {
 	seed := make([]byte, ed25519.SeedSize)
 	copy(seed, name)
 	return ed25519.NewKeyFromSeed(seed)
+}
+
+func setURL(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: url")
+	}
+	ts.Setenv("URL", "http://"+strings.TrimSpace(ts.ReadFile("listen")))
 }
 
 func register(ts *testscript.TestScript, neg bool, args []string) {

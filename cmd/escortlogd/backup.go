@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/escortlog/escortlog/log"
+	"github.com/escortlog/escortlog/log/checkpoint"
+	"github.com/spf13/cobra"
+)
+
+func newBackupCommand() *cobra.Command {
+	var (
+		data dataDir
+		from source
+		to   string
+	)
+	cmd := &cobra.Command{
+		Use:   "backup --data DIR --log URL --to COPY",
+		Short: "Copy the running log, what is new since the last time",
+		Long: `Brings the directory COPY up to the checkpoint that the running log publishes. Only
+what is new since the last time is read; every new leaf is hashed on top of what
+COPY holds and the root compared with the signed one, so COPY is always a whole log
+that a checkpoint commits to. It holds the files of a tiled log
+(c2sp.org/tlog-tiles): any client reads it where it is served.
+
+The log's keys and the guard are not in it. Keep a copy of DIR/keys somewhere safe,
+once, and never one of the guard: it must not be put back.
+
+"restore --from COPY" makes a log of it again.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if from.from == "" || to == "" {
+				return usageErrorf("give --log URL, where the log is served, and --to COPY, the directory for the copy")
+			}
+			signers, err := data.signers()
+			if err != nil {
+				return err
+			}
+			f, err := from.fetcher()
+			if err != nil {
+				return err
+			}
+			note, cp, err := from.checkpoint(cmd.Context(), f, verifiers(signers))
+			if err != nil {
+				return err
+			}
+			if err := log.Backup(cmd.Context(), log.BackupConfig{Dir: to, Note: note, Target: cp, Bundle: bundles(f), Progress: progress(os.Stderr)}); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "%s holds the log %q up to size %d, root %v\n", to, cp.Origin, cp.Size, cp.Root)
+			return nil
+		},
+	}
+	data.addFlags(cmd)
+	from.addFlags(cmd, "log", "`URL` of the running log")
+	cmd.Flags().StringVar(&to, "to", "", "`directory` for the copy")
+	fromCommandLineOnly(cmd, "to")
+	return cmd
+}
+
+func verifiers(signers []*checkpoint.Signer) []*checkpoint.Verifier {
+	keys := make([]*checkpoint.Verifier, len(signers))
+	for i, s := range signers {
+		keys[i] = s.Verifier()
+	}
+	return keys
+}
