@@ -38,11 +38,11 @@ build: ## build the programs into bin/
 
 .PHONY: test
 test: ## run the ordinary tests
-	go test -timeout 10m $(TESTFLAGS) $(PKGS)
+	go test -timeout 15m $(TESTFLAGS) $(PKGS)
 
 .PHONY: race
 race: ## run the tests of concurrent rooms under the race detector
-	CGO_ENABLED=1 go test -race -short -timeout 15m $(TESTFLAGS) $(RACEPKGS)
+	CGO_ENABLED=1 go test -race -short -timeout 20m $(TESTFLAGS) $(RACEPKGS)
 
 .PHONY: fuzz
 fuzz: ## run every Fuzz target for a moment (FUZZTIME=30s for longer)
