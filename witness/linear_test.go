@@ -66,22 +66,24 @@ var model = porcupine.Model{
 // answered one after another: never two cosignatures on inconsistent heads.
 func TestLinearizable(t *testing.T) {
 	dir := initDir(t)
-	logs := []*conformance.Log{newLog(t, "log.example/0"), newLog(t, "log.example/1"), newLog(t, "log.example/2")}
-	for _, l := range logs {
-		addLog(t, dir, l)
+	// Few clients a log, many logs: the checker's work grows with how many requests of one log overlap.
+	const clientsPerLog, requests = 5, 40
+	var logs [6]*conformance.Log
+	for i := range logs {
+		logs[i] = newLog(t, fmt.Sprintf("log.example/%d", i))
+		addLog(t, dir, logs[i])
 	}
 	w := openDir(t, dir, func(c *Config) { c.Logger = nil })
-	const clients, requests = 24, 40
 	start := time.Now()
 	var mu sync.Mutex
 	var history []porcupine.Operation
-	var known [3]atomic.Int64 // what the clients believe; stale on purpose
+	var known [len(logs)]atomic.Int64 // what the clients believe; stale on purpose
 	var wg sync.WaitGroup
-	for client := range clients {
+	for client := range clientsPerLog * len(logs) {
 		rng := rand.New(rand.NewPCG(7, uint64(client)))
 		wg.Go(func() {
 			for range requests {
-				i := rng.IntN(len(logs))
+				i := client % len(logs)
 				in := ask{log: logs[i].Origin, old: known[i].Load(), fork: rng.IntN(3) == 0}
 				if rng.IntN(8) == 0 {
 					in.old = rng.Int64N(in.old + 1)

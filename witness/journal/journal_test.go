@@ -239,29 +239,21 @@ func TestGroupCommit(t *testing.T) {
 	}
 }
 
-// While an fsync runs, puts gather and become the next batch.
-func TestPutsGatherDuringSync(t *testing.T) {
-	j, _ := newJournal(t, Options{})
-	const writers = 50
-	started, release := make(chan struct{}), make(chan struct{})
-	var syncs atomic.Int64
-	j.sync = func(f *os.File) error {
-		if syncs.Add(1) == 1 {
-			close(started)
-			<-release
-		}
-		return f.Sync()
+// What waits when the writer comes back is one batch.
+func TestGather(t *testing.T) {
+	j := &Journal{puts: make(chan *put, 10)}
+	for i := range 5 {
+		j.puts <- &put{key: fmt.Sprint(i)}
 	}
-	var wg sync.WaitGroup
-	wg.Go(func() { mustPut(t, j, "first", "x") })
-	<-started
-	for i := range writers {
-		wg.Go(func() { mustPut(t, j, fmt.Sprint(i), "y") })
+	if batch := j.gather(&put{key: "first"}); len(batch) != 6 || batch[0].key != "first" {
+		t.Errorf("a batch of %d", len(batch))
 	}
-	close(release)
-	wg.Wait()
-	if n := syncs.Load(); n > writers {
-		t.Errorf("%d puts took %d fsyncs: none was shared", writers+1, n)
+	// But not more than a frame holds.
+	for i := range 5 {
+		j.puts <- &put{key: fmt.Sprint(i), value: make([]byte, maxPayload/8)}
+	}
+	if batch := j.gather(&put{key: "first"}); len(batch) != 2 {
+		t.Errorf("a batch of %d long ones", len(batch))
 	}
 }
 
