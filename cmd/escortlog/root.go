@@ -43,7 +43,8 @@ func newRootCommand() *cobra.Command {
 		Short: "Submit events to a transparency log, and prove what it holds",
 		Long: `escortlog is the tool of those who write to an escortlog and of those who do not
 trust it. It signs events and submits them, keeps receipts, verifies them
-offline, and replays whole logs. It believes nothing a server says.
+offline, replays whole logs, and shows what a verified log holds. It believes
+nothing a server says.
 
 Every flag can be given as a variable (--log as ESCORTLOG_LOG, --keep-going as
 ESCORTLOG_KEEP_GOING; several values separated by commas) or in a YAML file
@@ -83,6 +84,10 @@ func commands() []*cobra.Command {
 		newProofCommand(),
 		newVerifyCommand(),
 		newAuditCommand(),
+		newSessionCommand(),
+		newChangeCommand(),
+		newPersonCommand(),
+		newSystemCommand(),
 		newImportCommand(),
 		newSchemaCommand(),
 	}

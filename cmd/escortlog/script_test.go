@@ -53,6 +53,7 @@ func TestScripts(t *testing.T) {
 			"log":    scriptLog,
 			"code":   scriptCode,
 			"events": scriptEvents,
+			"story":  scriptStory,
 			"sign":   scriptSign,
 		},
 	})
