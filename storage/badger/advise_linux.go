@@ -11,10 +11,10 @@ import (
 )
 
 // adviseMaps tells the kernel that the WAL and the value log being written are
-// not read ahead. Otherwise each first touch of a mapped page brings in, zeroes,
-// and later writes its neighbours as well, up to megabytes: commits of much data
-// then take twice the time. The finished value logs are read in order, by an
-// audit for instance, and get reading ahead back.
+// not read ahead. Otherwise the first touch of a mapped page brings in its
+// neighbours as well, and all are written: in a benchmark 2.2 bytes for each byte
+// of value, and 1.4 with the advice. The finished value logs are read in order,
+// by an audit for instance, and get reading ahead back.
 //
 // It is advice: where it cannot be given nothing breaks.
 func adviseMaps(dir string) {

@@ -49,24 +49,19 @@ func (s *Store) lockWriter(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("storage/badger: commit not begun: %w", err)
 	}
-	s.mu.Lock()
-	closed := s.closed
-	s.mu.Unlock()
-	if closed {
+	select {
+	case <-s.closing:
 		return storage.ErrClosed
+	default:
 	}
 	select {
 	case <-s.writer:
+		return nil
+	case <-s.closing:
+		return storage.ErrClosed
 	case <-ctx.Done():
 		return fmt.Errorf("storage/badger: commit not begun: %w", ctx.Err())
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		s.unlockWriter()
-		return storage.ErrClosed
-	}
-	return nil
 }
 
 func (s *Store) unlockWriter() { s.writer <- struct{}{} }

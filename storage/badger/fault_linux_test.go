@@ -30,10 +30,11 @@ func init() {
 			if err := os.WriteFile(filepath.Join(dir, "new file"), nil, 0o600); err != nil {
 				return err
 			}
-			return failSyscall(unix.SYS_FSYNC, 0)
+			return failSyscall(unix.SYS_FSYNC, -1, 0)
 		})
 	}
 	children["fail-new-value-log"] = childNewValueLog
+	children["fail-compaction"] = childCompaction
 }
 
 const faultAfter = 5
@@ -100,7 +101,7 @@ func childNewValueLog(dir string) error {
 	if err := commit(1); err != nil {
 		return err
 	}
-	if err := failSyscall(unix.SYS_FSYNC, 0); err != nil {
+	if err := failSyscall(unix.SYS_FSYNC, -1, 0); err != nil {
 		return err
 	}
 	for n := 2; n < 30; n++ {
@@ -113,6 +114,79 @@ func childNewValueLog(dir string) error {
 		}
 	}
 	return errors.New("30 commits of 6 MB, and no new value log had its name synced")
+}
+
+// childCompaction makes the table that a compaction writes fail, and only that:
+// Badger goes on without it, deletes the tables that went in, and reports
+// success. The length of that table is that of one made of the same commits.
+func childCompaction(dir string) error {
+	ctx := context.Background()
+	var length uint64
+	for _, dir := range []string{filepath.Join(dir, "healthy"), filepath.Join(dir, "faulty")} {
+		var s *badger.Store
+		for n := 1; n <= faultAfter; n++ {
+			if n == 1 || n == 4 { // commits 1 to 3 are in a table, the others in a WAL
+				if s != nil {
+					if err := s.Close(); err != nil {
+						return err
+					}
+				}
+				var err error
+				if s, err = badger.Open(dir, small); err != nil {
+					return err
+				}
+			}
+			if err := s.Commit(ctx, step(n)); err != nil {
+				return err
+			}
+		}
+		if length > 0 {
+			if err := failSyscall(unix.SYS_MSYNC, 1, length); err != nil {
+				return err
+			}
+			for range 2 {
+				if err := s.Reclaim(ctx); !errors.Is(err, storage.ErrCorrupt) || !strings.Contains(err.Error(), "compaction lost a key") {
+					return fmt.Errorf("a compaction that failed: %w", err)
+				}
+			}
+			if err := s.Commit(ctx, step(faultAfter+1)); err == nil {
+				return errors.New("a commit after keys were lost")
+			}
+			s.SetCloseWait(time.Second)
+			_ = s.Close()
+			return nil
+		}
+		if err := s.Reclaim(ctx); err != nil {
+			return err
+		}
+		tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+		if err != nil || len(tables) != 1 {
+			return fmt.Errorf("%d tables after a compaction: %w", len(tables), err)
+		}
+		info, err := os.Stat(tables[0])
+		if err != nil {
+			return err
+		}
+		length = uint64(info.Size())
+		if err := s.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestCompactionFails: that a compaction lost keys is noticed, what it would
+// have removed stays, and the store does not open as if nothing were missing.
+func TestCompactionFails(t *testing.T) {
+	dir := t.TempDir()
+	runChild(t, "fail-compaction", dir)
+	// The first table holds commits 1 to 3.
+	if info, err := os.Stat(filepath.Join(dir, "faulty", "000001.sst")); err != nil || info.Size() == 0 {
+		t.Errorf("a table of before the compaction is gone: %v", err)
+	}
+	if got := outcome(t, filepath.Join(dir, "faulty"), "MANIFEST"); got != "refused" {
+		t.Errorf("opened again: %s", got)
+	}
 }
 
 func TestDiskFaults(t *testing.T) {
@@ -168,14 +242,14 @@ func failMsync(dir, ending string) error {
 	if address == 0 {
 		return fmt.Errorf("no mapping of a %s file", ending)
 	}
-	return failSyscall(unix.SYS_MSYNC, address)
+	return failSyscall(unix.SYS_MSYNC, 0, address)
 }
 
 var errNoFilter = errors.New("system calls cannot be filtered here")
 
 // failSyscall makes a system call fail with EIO from now on in all threads of
-// this process: all of these calls, or those with that first argument.
-func failSyscall(number uint32, firstArgument uint64) error {
+// this process: those of these calls whose nth argument is v, or all for n < 0.
+func failSyscall(number uint32, n int, v uint64) error {
 	load := func(offset uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: offset}
 	}
@@ -187,13 +261,13 @@ func failSyscall(number uint32, firstArgument uint64) error {
 	// struct seccomp_data: number, architecture, instruction pointer, arguments
 	// of 8 bytes (little-endian) from offset 16.
 	var filter []unix.SockFilter
-	if firstArgument == 0 {
+	if n < 0 {
 		filter = []unix.SockFilter{load(0), unless(number, 1)}
 	} else {
 		filter = []unix.SockFilter{
 			load(0), unless(number, 5),
-			load(16), unless(uint32(firstArgument), 3),
-			load(20), unless(uint32(firstArgument>>32), 1),
+			load(16 + 8*uint32(n)), unless(uint32(v), 3),
+			load(20 + 8*uint32(n)), unless(uint32(v>>32), 1),
 		}
 	}
 	filter = append(filter, ret(unix.SECCOMP_RET_ERRNO|uint32(unix.EIO)), ret(unix.SECCOMP_RET_ALLOW))

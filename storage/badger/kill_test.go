@@ -56,6 +56,9 @@ func childLoad(dir string) error {
 // acknowledged is there, and each commit wholly or not at all.
 func TestKill(t *testing.T) {
 	rounds := 4
+	if testing.Short() {
+		rounds = 2
+	}
 	if n, err := strconv.Atoi(os.Getenv("ESCORTLOG_TEST_KILLS")); err == nil {
 		rounds = n
 	}

@@ -43,8 +43,10 @@ func unseal(key, sealed []byte) ([]byte, error) {
 	return nil, fmt.Errorf("%w: the value of key %q does not match its checksum", storage.ErrCorrupt, key)
 }
 
+// checksum is over the length of key (2 bytes, big-endian), key and value.
 func checksum(key, value []byte) uint32 {
-	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
+	sum := crc32.Checksum(binary.BigEndian.AppendUint16(nil, uint16(len(key))), castagnoli)
+	return crc32.Update(crc32.Update(sum, castagnoli, key), castagnoli, value)
 }
 
 // snapshot is a version being read. While it is open no compaction drops what
@@ -81,6 +83,12 @@ func (r *snapshot) close() {
 		r.it.Close()
 	}
 	r.txn.Discard()
+	r.abandon()
+}
+
+// abandon ends the reading and leaves the iterator open: the files that it needs
+// stay on the disk for good.
+func (r *snapshot) abandon() {
 	s := r.store
 	s.mu.Lock()
 	defer s.mu.Unlock()

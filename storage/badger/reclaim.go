@@ -90,11 +90,12 @@ func (s *Store) compact(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer before.close()
 	defer after.close()
 	if err := sameKeys(before, after); err != nil {
-		return s.fail(fmt.Errorf("storage/badger: compaction lost a key, stop and restore %s: %w", s.dir, err))
+		before.abandon()
+		return s.fail(fmt.Errorf("storage/badger: compaction lost a key, the tables of before are kept, stop and restore %s: %w", s.dir, err))
 	}
+	before.close()
 	return nil
 }
 
@@ -205,21 +206,8 @@ func sameKeys(before, after *snapshot) error {
 // and says whether there may be more to do. The old file stays until the names
 // of the new ones are durable: there is a pin.
 func (s *Store) collect(ctx context.Context) (more bool, err error) {
-	// Badger allows commits meanwhile, but reads the memtable's newest version
-	// without a lock.
-	if err := s.lockWriter(ctx); err != nil {
-		return false, err
-	}
-	defer s.unlockWriter()
-	path, err := s.deadest()
+	path, size, err := s.deadest()
 	if err != nil || path == "" {
-		return false, err
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return false, err
-	}
-	if err := checkFree(s.dir, s.opts.MinFree+2*info.Size()); err != nil {
 		return false, err
 	}
 	// Badger stops at a damaged record as if it were the end, and then removes
@@ -227,6 +215,15 @@ func (s *Store) collect(ctx context.Context) (more bool, err error) {
 	if err := checkValueLog(path); err != nil {
 		s.log.Warn("the space of a damaged value log is not reclaimed", "error", err)
 		return false, nil
+	}
+	// Badger allows commits meanwhile, but reads the memtable's newest version
+	// without a lock.
+	if err := s.lockWriter(ctx); err != nil {
+		return false, err
+	}
+	defer s.unlockWriter()
+	if err := checkFree(s.dir, s.opts.MinFree+2*size); err != nil {
+		return false, err
 	}
 	err = s.db.RunValueLogGC(deadPart)
 	if errors.Is(err, engine.ErrNoRewrite) || errors.Is(err, engine.ErrRejected) {
@@ -238,16 +235,17 @@ func (s *Store) collect(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, s.fail(fmt.Errorf("storage/badger: moving the values of %s: %w", path, err))
 	}
-	s.log.Debug("value log collected", "file", path, "bytes", info.Size())
+	s.log.Debug("value log collected", "file", path, "bytes", size)
 	return true, nil
 }
 
-// deadest returns the value log that Badger would collect: it keeps pairs of a
-// file's number and its dead bytes, 8 bytes each, big-endian, until number 0.
-func (s *Store) deadest() (path string, err error) {
+// deadest returns the value log that Badger would collect, and its size in
+// bytes. Badger keeps pairs of a file's number and its dead bytes, 8 bytes each,
+// big-endian, until number 0. The newest file, being written, is not collected.
+func (s *Store) deadest() (path string, size int64, err error) {
 	data, err := os.ReadFile(filepath.Join(s.dir, "DISCARD"))
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	var id, most uint64
 	for ; len(data) >= 16 && binary.BigEndian.Uint64(data) != 0; data = data[16:] {
@@ -255,14 +253,16 @@ func (s *Store) deadest() (path string, err error) {
 			id, most = binary.BigEndian.Uint64(data), dead
 		}
 	}
-	if id == 0 {
-		return "", nil
+	files, err := listFiles(s.dir)
+	if err != nil {
+		return "", 0, err
 	}
-	path = filepath.Join(s.dir, fmt.Sprintf("%06d.vlog", id))
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		return "", nil
+	for i, f := range files.values {
+		if f.id == id && i < len(files.values)-1 && float64(most) >= deadPart*float64(f.size) {
+			return f.path, f.size, nil
+		}
 	}
-	return path, nil
+	return "", 0, nil
 }
 
 // checkValueLog checks every record of a value log.

@@ -78,6 +78,7 @@ type Store struct {
 	// of memTableSize there is no other one.
 	sinceFlush int64
 
+	closing    chan struct{} // closed when Close begins
 	reclaiming sync.Mutex    // one Reclaim at a time
 	closeWait  time.Duration // how long Close waits for an engine that failed
 
@@ -138,6 +139,7 @@ func open(dir string, o Options) (_ *Store, err error) {
 		tripped: &tripwire{log: o.Logger},
 		tables:  &tableSet{dir: dir},
 		writer:  make(chan struct{}, 1),
+		closing: make(chan struct{}),
 		readers: make(map[uint64]int),
 
 		sinceFlush: memTableSize, // there may be memtables from WALs
@@ -259,6 +261,7 @@ func (s *Store) Close() error {
 	s.closed = true
 	s.mu.Unlock()
 
+	close(s.closing)
 	s.cancel()
 	<-s.done
 	<-s.writer // no commit is under way, and none will begin

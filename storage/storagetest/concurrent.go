@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/escortlog/escortlog/storage"
@@ -118,52 +119,60 @@ func testConcurrentWriters(t *testing.T, open Opener) {
 	}
 }
 
-// testCloseDuringUse: Close waits; what comes after it gets ErrClosed; what was
-// acknowledged before it is there afterwards.
+// testCloseDuringUse: Close waits for what is under way and lets go of those who
+// wait for it; what comes after gets ErrClosed; what was acknowledged before is
+// there afterwards.
 func testCloseDuringUse(t *testing.T, open Opener) {
 	s := open(t)
-	w := newWriter(t, s)
-	w.put(kv("a", "1"))
-	started := make(chan struct{})
-	var once sync.Once
-	acknowledged := 0
+	newWriter(t, s).put(kv("a", "1"))
+	started := make(chan struct{}, 1)
+	var acknowledged atomic.Int64
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			err := w.try([]storage.KV{kv(fmt.Sprintf("k%06d", acknowledged), "x")})
-			if errors.Is(err, storage.ErrClosed) {
-				return
+	// until calls f until it returns ErrClosed.
+	until := func(f func(i int) error) {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				if err := f(i); errors.Is(err, storage.ErrClosed) {
+					return
+				} else if err != nil {
+					t.Error(err)
+					return
+				}
 			}
+		})
+	}
+	for c := range 6 {
+		until(func(i int) error {
+			head, err := s.Get(t.Context(), storage.HeadKey)
 			if err != nil {
-				t.Error(err)
-				return
-			}
-			if acknowledged++; acknowledged == 3 {
-				once.Do(func() { close(started) })
-			}
-		}
-	})
-	wg.Go(func() {
-		for {
-			err := s.Scan(t.Context(), nil, nil, func(_, _ []byte) error {
-				_, err := s.Get(t.Context(), []byte("a"))
 				return err
+			}
+			err = s.Commit(t.Context(), &storage.Batch{
+				OldHead: head,
+				NewHead: fmt.Appendf(nil, "%d-%d", c, i),
+				Put:     []storage.KV{kv(fmt.Sprintf("k%d-%06d", c, i), "x")},
 			})
-			if errors.Is(err, storage.ErrClosed) {
-				return
+			if errors.Is(err, storage.ErrHeadMoved) {
+				return nil
 			}
-			if err != nil {
-				t.Error(err)
-				return
+			if err == nil && acknowledged.Add(1) == 10 {
+				started <- struct{}{}
 			}
-		}
+			return err
+		})
+	}
+	until(func(int) error {
+		return s.Scan(t.Context(), nil, nil, func(_, _ []byte) error {
+			_, err := s.Get(t.Context(), []byte("a"))
+			return err
+		})
 	})
 	<-started
 	mustClose(t, s)
 	wg.Wait()
 	s = with(t, open)
-	if n := len(scan(t, s, []byte("k"), []byte("l"))); n != acknowledged {
-		t.Fatalf("%d keys after reopening, %d were acknowledged", n, acknowledged)
+	if n := len(scan(t, s, []byte("k"), []byte("l"))); int64(n) != acknowledged.Load() {
+		t.Fatalf("%d keys after reopening, %d were acknowledged", n, acknowledged.Load())
 	}
 }
 
