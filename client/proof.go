@@ -32,7 +32,7 @@ func (f *Fetcher) Proof(ctx context.Context, index int64, policy *checkpoint.Pol
 		return nil, nil, nil, fmt.Errorf("%w: leaf %d is not in the published tree, which has %d leaves", ErrMissing, index, c.Size)
 	}
 	p = &checkpoint.Proof{Index: index, Checkpoint: note}
-	if p.Hashes, err = tile.Inclusion(ctx, f.Tile, index, c.Size); err != nil {
+	if p.Hashes, err = tile.Inclusion(ctx, f.Reader(), index, c.Size); err != nil {
 		return nil, nil, nil, err
 	}
 	b := tile.Tile{Level: tile.Entries, N: index / tile.Width}

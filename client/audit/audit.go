@@ -219,13 +219,13 @@ func (a *auditor) consistent(ctx context.Context) error {
 	// The replay would notice too, after reading every entry; the proof tells at
 	// once, and tells a rewritten log from one whose entries were spoiled.
 	var fetched []Resource
-	read := func(ctx context.Context, t tile.Tile) ([]byte, error) {
+	read := tile.Reader(func(ctx context.Context, t tile.Tile) ([]byte, error) {
 		b, err := a.cfg.Log.Tile(ctx, t)
 		if err == nil {
 			fetched = append(fetched, Resource{Path: t.Path(), Body: b})
 		}
 		return b, err
-	}
+	})
 	proof, err := tile.Consistency(ctx, read, seen.Size, a.head.Size)
 	if err != nil {
 		return err

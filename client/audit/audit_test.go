@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
+	"github.com/escortlog/escortlog/log/tile"
 )
 
 // expect checks the results of the verdicts named; all others must be a pass or
@@ -75,11 +77,12 @@ func TestIntactLog(t *testing.T) {
 // The report depends on the log, the policy and the state, and on nothing else.
 func TestReportIsDeterministic(t *testing.T) {
 	l := bigLog(t)
-	for _, i := range []int{40, 300, 301, 599} { // spoil some signatures
-		leaf := bytes.Clone(l.leaves[i])
-		leaf[60+70] ^= 1
-		l.leaves[i] = leaf
+	// Signatures are verified at once, unknown keys are found one after another.
+	for i := 20; i < 100; i += 2 {
+		l.leaves[i] = spoilSignature(t, l.leaves[i])
+		l.leaves[i+1] = l.leaf(l.heartbeat(), "stranger")
 	}
+	l.leaves[599] = spoilSignature(t, l.leaves[599])
 	var first string
 	for _, workers := range []int{1, 2, 8} {
 		r := mustAudit(t, l, func(c *Config) { c.Workers, c.Fetches = workers, workers })
@@ -90,14 +93,29 @@ func TestReportIsDeterministic(t *testing.T) {
 		both := string(b) + text(t, r)
 		if first == "" {
 			first = both
-			if len(r.Failures) == 0 {
-				t.Error("nothing was spoilt")
+			if len(r.Failures) < 81 || !slices.IsSortedFunc(r.Failures, func(a, b Failure) int { return cmp.Compare(*a.Index, *b.Index) }) {
+				t.Errorf("%d failures, in this order: %+v", len(r.Failures), r.Failures)
 			}
 		}
 		if both != first {
 			t.Errorf("%d workers report\n%s\nand not\n%s", workers, both, first)
 		}
 	}
+}
+
+// spoilSignature returns the leaf with a bit of its signature flipped.
+func spoilSignature(t *testing.T, leaf []byte) []byte {
+	t.Helper()
+	e, err := entry.Parse(leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Signatures[0].Sig[9] ^= 1
+	out, err := e.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 func TestGoesOnFromState(t *testing.T) {
@@ -247,16 +265,7 @@ func TestDishonestLeaves(t *testing.T) {
 		says    string
 	}{
 		"a broken signature": {func(l *fakeLog) {
-			e, err := entry.Parse(l.leaf(l.heartbeat(), "gateway"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			e.Signatures[0].Sig[9] ^= 1
-			leaf, err := e.Marshal()
-			if err != nil {
-				t.Fatal(err)
-			}
-			l.add(leaf)
+			l.add(spoilSignature(t, l.leaf(l.heartbeat(), "gateway")))
 		}, VerdictSignatures, event.SlugBadSignature},
 		"another payload": {func(l *fakeLog) { l.add(broken(l.leaf(l.heartbeat(), "gateway"), string(l.heartbeat()))) }, VerdictSignatures, event.SlugBadSignature},
 		"an unknown key":  {func(l *fakeLog) { l.add(l.leaf(l.heartbeat(), "stranger")) }, VerdictSignatures, event.SlugUnknownKey},
@@ -447,6 +456,45 @@ func TestOldEntryChanges(t *testing.T) {
 	r := mustAudit(t, l, inState(dir))
 	expect(t, r, ExitIntegrity, VerdictReplay)
 	if len(r.Failures) == 0 || *r.Failures[0].Index != 599 {
+		t.Error(text(t, r))
+	}
+}
+
+// Also where the hash tile was changed with it: what was verified is remembered.
+func TestOldEntryAndTileChange(t *testing.T) {
+	l, dir := bigLog(t), t.TempDir()
+	expect(t, mustAudit(t, l, inState(dir)), ExitProven)
+	l.alter = func(path string, body []byte) []byte {
+		switch path {
+		case "tile/entries/002.p/88":
+			body[len(body)-2] ^= 1
+		case "tile/0/002.p/88":
+			entries, err := tile.SplitBundle(l.alter("tile/entries/002.p/88", first(l.body("tile/entries/002.p/88"))), 88)
+			if err != nil {
+				t.Error(err)
+			}
+			h := entry.LeafHash(entries[87])
+			copy(body[87*32:], h[:])
+		}
+		return body
+	}
+	r := mustAudit(t, l, inState(dir))
+	expect(t, r, ExitIntegrity, VerdictReplay)
+	if len(r.Failures) == 0 || !strings.Contains(r.Failures[0].Detail, "when it was verified earlier") {
+		t.Error(text(t, r))
+	}
+}
+
+func first(b []byte, _ bool) []byte { return b }
+
+// What was found before the log went away is reported.
+func TestFailureBeforeUnavailable(t *testing.T) {
+	l := bigLog(t)
+	l.leaves[5] = spoilSignature(t, l.leaves[5])
+	l.refuse = func(path string) (int, bool) { return 404, path == "tile/entries/001" }
+	r := mustAudit(t, l)
+	expect(t, r, ExitUnavailable, VerdictSignatures)
+	if len(r.Failures) != 1 || *r.Failures[0].Index != 5 {
 		t.Error(text(t, r))
 	}
 }

@@ -41,15 +41,14 @@ func openJournal(path string, p prefix, read func(r io.Reader) error) (*journal,
 		return nil, fmt.Errorf("%w: %w", errState, err)
 	}
 	defer f.Close()
-	limited := io.LimitReader(f, p.Bytes)
-	tee := io.TeeReader(limited, j.state)
+	tee := io.TeeReader(io.LimitReader(f, p.Bytes), j.state)
 	if err := read(tee); err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", errState, path, err)
 	}
 	if _, err := io.Copy(io.Discard, tee); err != nil { // what read left
 		return nil, err
 	}
-	if limited.(*io.LimitedReader).N > 0 || !bytes.Equal(j.state.Sum(nil), p.SHA256[:]) {
+	if !bytes.Equal(j.state.Sum(nil), p.SHA256[:]) {
 		return nil, fmt.Errorf("%w: %s was cut off or changed", errState, path)
 	}
 	return j, nil

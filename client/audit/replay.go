@@ -323,7 +323,7 @@ func (a *auditor) compareTiles(ctx context.Context) error {
 
 // whoChanged says whether the hash tiles stand with the checkpoint or not.
 func (a *auditor) whoChanged(ctx context.Context) string {
-	root, err := tile.Root(ctx, a.cfg.Log.Tile, a.head.Size)
+	root, err := tile.Root(ctx, tile.Reader(a.cfg.Log.Tile), a.head.Size)
 	switch {
 	case err != nil:
 		return "the hash tiles could not be asked"

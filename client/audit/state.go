@@ -157,6 +157,17 @@ func (d *stateDir) load(s *state) error {
 	return nil
 }
 
+// encodeState writes a checksum in the first line, then the rest.
+func encodeState(f *stateFile) ([]byte, error) {
+	body, err := json.MarshalIndent(f, "", " ")
+	if err != nil {
+		return nil, err
+	}
+	body = append(body, '\n')
+	sum := sha256.Sum256(body)
+	return append([]byte(stateHeader+hex.EncodeToString(sum[:])+"\n"), body...), nil
+}
+
 // decodeState checks the checksum in the first line, then the rest.
 func decodeState(content []byte, f *stateFile) error {
 	if len(content) > maxState {
@@ -264,13 +275,10 @@ func (d *stateDir) save(s *state) error {
 	if f.Uses, err = d.uses.append(s.uses.fresh); err != nil {
 		return fmt.Errorf("keeping what was verified: %w", err)
 	}
-	body, err := json.MarshalIndent(f, "", " ")
+	content, err := encodeState(&f)
 	if err != nil {
 		return fmt.Errorf("keeping what was verified: %w", err)
 	}
-	body = append(body, '\n')
-	sum := sha256.Sum256(body)
-	content := append([]byte(stateHeader+hex.EncodeToString(sum[:])+"\n"), body...)
 	if err := writeFile(d.file(fileState), content); err != nil {
 		return fmt.Errorf("keeping what was verified: %w", err)
 	}

@@ -89,6 +89,41 @@ func TestDamagedState(t *testing.T) {
 	}
 }
 
+// A state whose checksum was made again after a change still has to be of its
+// checkpoint.
+func TestForgedState(t *testing.T) {
+	l, dir := newLog(t), t.TempDir()
+	expect(t, mustAudit(t, l, inState(dir)), ExitProven)
+	name := filepath.Join(dir, fileState)
+	content, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*stateFile){
+		"another hash":     func(f *stateFile) { f.Tree[0][1][0] ^= 1 },
+		"a hash less":      func(f *stateFile) { f.Tree[0] = f.Tree[0][1:] },
+		"a level less":     func(f *stateFile) { f.Tree = f.Tree[1:] },
+		"no checkpoint":    func(f *stateFile) { f.Checkpoint = "" },
+		"not a checkpoint": func(f *stateFile) { f.Checkpoint = "text\n\n— k AAAAAAA=\n" },
+	} {
+		var f stateFile
+		if err := decodeState(content, &f); err != nil {
+			t.Fatal(err)
+		}
+		change(&f)
+		forged, err := encodeState(&f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, forged, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.audit(t, inState(dir)); !errors.Is(err, errState) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
 // A first run that broke off before its end leaves nothing that counts.
 func TestStateOfBrokenFirstRun(t *testing.T) {
 	l, dir := newLog(t), t.TempDir()
