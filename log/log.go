@@ -171,6 +171,7 @@ type Log struct {
 	identities   identityIndex
 
 	opened   openedBundles
+	nodes    nodeCache
 	evidence evidence
 	extras   extras  // writes that ride along with the next commit
 	publish  publish // what has been published, and who waits for it

@@ -225,7 +225,51 @@ func (l *Log) Inclusion(ctx context.Context, index, size int64) ([]tlog.Hash, er
 	if index < 0 || index >= size || size > v.head.Size {
 		return nil, fmt.Errorf("%w: leaf %d in size %d", ErrNotFound, index, size)
 	}
-	return tile.Inclusion(ctx, l.tileReader(v), index, size)
+	return tile.InclusionFromNodes(ctx, func(ctx context.Context, t tile.Tile) (*tile.Nodes, error) {
+		return l.nodes.get(t, func() ([]byte, error) { return l.readTile(ctx, v, t) })
+	}, index, size)
+}
+
+// nodeCache keeps the nodes within the tiles that were needed last: a batch is
+// proven with a handful of them, and hashing up a tile for every leaf would cost
+// more than all else about a receipt. A tile of a certain width never changes.
+type nodeCache struct {
+	mu    sync.Mutex
+	nodes map[tile.Tile]*tile.Nodes
+	order []tile.Tile // oldest first
+}
+
+// maxNodes bounds the cache: 256 tiles of 16 KiB.
+const maxNodes = 256
+
+func (c *nodeCache) get(t tile.Tile, read func() ([]byte, error)) (*tile.Nodes, error) {
+	c.mu.Lock()
+	nodes := c.nodes[t]
+	c.mu.Unlock()
+	if nodes != nil {
+		return nodes, nil
+	}
+	data, err := read()
+	if err != nil {
+		return nil, err
+	}
+	if nodes, err = tile.NewNodes(data); err != nil {
+		return nil, fmt.Errorf("log: %s: %w: %w", t.Path(), storage.ErrCorrupt, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.nodes == nil {
+		c.nodes = make(map[tile.Tile]*tile.Nodes)
+	}
+	if c.nodes[t] == nil {
+		c.nodes[t] = nodes
+		c.order = append(c.order, t)
+	}
+	if len(c.order) > maxNodes {
+		delete(c.nodes, c.order[0])
+		c.order = c.order[1:]
+	}
+	return nodes, nil
 }
 
 // Consistency returns the consistency proof between two sizes, at most the

@@ -15,10 +15,70 @@ import (
 // one goroutine at a time.
 type Reader func(ctx context.Context, t Tile) ([]byte, error)
 
+// NodeReader gives the nodes within a hash tile of exactly t.W hashes, for
+// whoever proves many leaves and keeps them between proofs. Otherwise it is as
+// Reader.
+type NodeReader func(ctx context.Context, t Tile) (*Nodes, error)
+
+// source is a Reader or a NodeReader.
+type source interface {
+	// subtrees returns a function that gives the root of the complete subtree
+	// over the 1<<up hashes of t that begin with the one at begin.
+	subtrees(ctx context.Context, t Tile) (func(begin, up int) tlog.Hash, error)
+}
+
+func (r Reader) subtrees(ctx context.Context, t Tile) (func(begin, up int) tlog.Hash, error) {
+	hashes, err := readTile(ctx, r, t)
+	if err != nil {
+		return nil, err
+	}
+	return func(begin, up int) tlog.Hash { return TileRoot(hashes[begin : begin+1<<up]) }, nil
+}
+
+func (r NodeReader) subtrees(ctx context.Context, t Tile) (func(begin, up int) tlog.Hash, error) {
+	nodes, err := r(ctx, t)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", t.Path(), err)
+	}
+	return func(begin, up int) tlog.Hash { return nodes.levels[up][begin>>up] }, nil
+}
+
+// Nodes are all complete subtrees within one tile: about twice its hashes.
+type Nodes struct {
+	levels [][]tlog.Hash // levels[up][i] covers the 1<<up hashes from i<<up on
+}
+
+// NewNodes hashes the nodes of a tile, 1 to 256 hashes of 32 bytes. The error
+// is ErrBundle.
+func NewNodes(data []byte) (*Nodes, error) {
+	hashes, err := Hashes(data)
+	if err != nil {
+		return nil, err
+	}
+	n := &Nodes{levels: [][]tlog.Hash{hashes}}
+	for below := hashes; len(below) > 1; below = n.levels[len(n.levels)-1] {
+		level := make([]tlog.Hash, len(below)/2)
+		for i := range level {
+			level[i] = tlog.NodeHash(below[2*i], below[2*i+1])
+		}
+		n.levels = append(n.levels, level)
+	}
+	return n, nil
+}
+
 // Inclusion returns the inclusion proof (RFC 6962 section 2.1.1) of the leaf
 // at index in the tree of the given size, from the leaf's sibling up to the
 // root's child. It requires 0 <= index < size.
 func Inclusion(ctx context.Context, r Reader, index, size int64) ([]tlog.Hash, error) {
+	return inclusion(ctx, r, index, size)
+}
+
+// InclusionFromNodes is Inclusion for a NodeReader.
+func InclusionFromNodes(ctx context.Context, r NodeReader, index, size int64) ([]tlog.Hash, error) {
+	return inclusion(ctx, r, index, size)
+}
+
+func inclusion(ctx context.Context, r source, index, size int64) ([]tlog.Hash, error) {
 	if index < 0 || index >= size {
 		return nil, fmt.Errorf("inclusion proof of leaf %d: a tree of size %d has no such leaf", index, size)
 	}
@@ -72,7 +132,7 @@ func Root(ctx context.Context, r Reader, size int64) (tlog.Hash, error) {
 }
 
 // prove reads the nodes of a proof and folds those of its ephemeral node.
-func prove(ctx context.Context, r Reader, nodes proof.Nodes, size int64) ([]tlog.Hash, error) {
+func prove(ctx context.Context, r source, nodes proof.Nodes, size int64) ([]tlog.Hash, error) {
 	hashes, err := readNodes(ctx, r, nodes.IDs, size)
 	if err != nil {
 		return nil, err
@@ -95,26 +155,25 @@ func prove(ctx context.Context, r Reader, nodes proof.Nodes, size int64) ([]tlog
 
 // readNodes returns the hashes of complete subtrees of the tree of the given
 // size, reading each tile that holds one or more of them once.
-func readNodes(ctx context.Context, r Reader, ids []compact.NodeID, size int64) ([]tlog.Hash, error) {
-	tiles := make(map[Tile][]tlog.Hash)
+func readNodes(ctx context.Context, r source, ids []compact.NodeID, size int64) ([]tlog.Hash, error) {
+	tiles := make(map[Tile]func(begin, up int) tlog.Hash)
 	hashes := make([]tlog.Hash, len(ids))
 	for i, id := range ids {
 		// A node lies within the tile whose level is the highest below or at
 		// the node's; there it covers 1 << up neighbouring hashes.
-		level, up := int(id.Level)/Height, id.Level%Height
+		level, up := int(id.Level)/Height, int(id.Level)%Height
 		first := int64(id.Index << up)
 		t := Tile{Level: level, N: first >> Height}
 		t.W = WidthAt(level, t.N, size)
-		data, ok := tiles[t]
+		subtree, ok := tiles[t]
 		if !ok {
 			var err error
-			if data, err = readTile(ctx, r, t); err != nil {
+			if subtree, err = r.subtrees(ctx, t); err != nil {
 				return nil, err
 			}
-			tiles[t] = data
+			tiles[t] = subtree
 		}
-		begin := int(first % Width)
-		hashes[i] = TileRoot(data[begin : begin+1<<up])
+		hashes[i] = subtree(int(first%Width), up)
 	}
 	return hashes, nil
 }

@@ -67,6 +67,16 @@ func TestAgainstReference(t *testing.T) {
 				t.Fatalf("Inclusion(%d, %d) = %v, %v; want %v", m, n, got, err, want)
 			}
 			checkReads(t, reads, n)
+			fromNodes, err := tile.InclusionFromNodes(ctx, func(ctx context.Context, q tile.Tile) (*tile.Nodes, error) {
+				data, err := ref.reader(reads)(ctx, q)
+				if err != nil {
+					return nil, err
+				}
+				return tile.NewNodes(data)
+			}, int64(m), int64(n))
+			if err != nil || !slices.Equal(fromNodes, got) {
+				t.Fatalf("InclusionFromNodes(%d, %d) = %v, %v; want %v", m, n, fromNodes, err, got)
+			}
 		}
 	}
 }
