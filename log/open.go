@@ -106,6 +106,9 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err := l.loadPublished(ctx); err != nil {
 		return nil, err
 	}
+	if m, ok := cfg.Cosigner.(MirrorCosigner); ok {
+		m.ReadFrom(l.committed)
+	}
 	l.running.Go(func() {
 		l.askMemories()
 		l.running.Go(l.publishing)

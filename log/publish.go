@@ -14,6 +14,34 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
+// MirrorCosigner is a Cosigner that asks mirrors (https://c2sp.org/tlog-mirror)
+// too. A mirror cosigns what it holds a copy of, so the entries must be brought to it before
+// the checkpoint that covers them can be published.
+type MirrorCosigner interface {
+	Cosigner
+	// ReadFrom is called once, before the first Ask. read gives the hash tiles and, at
+	// level -1, the entry bundles of every tree that Ask is called with; it may be
+	// called from any goroutine until the last Ask has returned.
+	ReadFrom(read tile.Reader)
+}
+
+// committed reads hash tiles and entry bundles up to the head, published or not. It is for those
+// who are asked to cosign, never for readers.
+func (l *Log) committed(ctx context.Context, t tile.Tile) ([]byte, error) {
+	v := l.view.Load()
+	if t.W < 1 || t.W > tile.WidthAt(t.Level, t.N, v.head.Size) {
+		return nil, fmt.Errorf("%w: %s", ErrNotFound, t.Path())
+	}
+	if t.Level != tile.Entries {
+		return l.readTile(ctx, v, t)
+	}
+	bundle, gzipped, err := l.readBundle(ctx, v, t)
+	if err == nil && gzipped {
+		return decompressBundle(bundle)
+	}
+	return bundle, err
+}
+
 // Published is a checkpoint that the world may see: signed by the log and
 // cosigned until the policy's quorum was met.
 type Published struct {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
+	"github.com/escortlog/escortlog/log/tile"
 )
 
 const (
@@ -45,7 +46,12 @@ type Group struct {
 	members []*member
 	noURL   []string // policy names of witnesses that cannot be asked
 	metrics *metrics
+	read    tile.Reader // nil until ReadFrom
 }
+
+// ReadFrom gives the group the log's hash tiles and, at level -1, its entry bundles, which
+// mirrors need; without it they are asked like witnesses. Call it before the first Ask.
+func (g *Group) ReadFrom(read tile.Reader) { g.read = read }
 
 // New returns the witnesses of a policy.
 func New(c Config) *Group {

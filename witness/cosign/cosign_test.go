@@ -23,6 +23,7 @@ import (
 	"github.com/escortlog/escortlog/witness"
 	"github.com/escortlog/escortlog/witness/conformance"
 	"github.com/escortlog/escortlog/witness/cosign"
+	"github.com/escortlog/escortlog/witness/mirror"
 )
 
 // patience is how long a test waits for what must happen; it is spent only when a test fails.
@@ -44,13 +45,19 @@ type node struct {
 
 func newNode(t *testing.T, name string, logs ...*conformance.Log) *node {
 	t.Helper()
+	return newNodeWith(t, name, "", logs...)
+}
+
+// newNodeWith is newNode with a mirror of this name beside the witness, if it is not empty.
+func newNodeWith(t *testing.T, name, mirrorName string, logs ...*conformance.Log) *node {
+	t.Helper()
 	dir := t.TempDir() + "/w"
-	if _, err := witness.Init(witness.InitConfig{Dir: dir, Name: name, Rand: rand.Reader}); err != nil {
+	if _, err := witness.Init(witness.InitConfig{Dir: dir, Name: name, MirrorName: mirrorName, Rand: rand.Reader}); err != nil {
 		t.Fatal(err)
 	}
 	for _, l := range logs {
 		for _, s := range l.Signers {
-			if _, err := witness.AddLogs(dir, []witness.LogEntry{{Key: s.Verifier(), Origin: l.Origin}}); err != nil {
+			if _, err := witness.AddLogs(dir, []witness.LogEntry{{Key: s.Verifier(), Origin: l.Origin, Mirror: mirrorName != ""}}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -61,6 +68,18 @@ func newNode(t *testing.T, name string, logs ...*conformance.Log) *node {
 	}
 	n := &node{name: name, w: w}
 	h := w.Handler()
+	if mirrorName != "" {
+		m, err := mirror.Open(mirror.Config{Dir: w.MirrorDir(), Signers: w.MirrorSigners(), Source: w})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = m.Close() })
+		copies, mux := m.Handler("/mirror"), http.NewServeMux()
+		mux.Handle("/", w.Handler())
+		mux.Handle("/add-entries", copies)
+		mux.Handle("/mirror/", copies)
+		h = mux
+	}
 	n.s = httptest.NewUnstartedServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(strings.NewReader(string(body)))

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strconv"
@@ -27,15 +26,6 @@ const (
 
 	// maxConflicts is how many sizes a witness may tell us in a row before it is left alone for a while.
 	maxConflicts = 3
-
-	// After a failure a witness rests for a while that doubles from minRest to maxRest.
-	minRest = 100 * time.Millisecond
-	maxRest = 10 * time.Second
-	// maxRetryAfter bounds the rest that a witness asks for itself.
-	maxRetryAfter = time.Minute
-	// patience is the rest that a round still waits for, and attempts how often it asks.
-	patience = time.Second
-	attempts = 4
 )
 
 // member is one witness: the policy lines that share a URL.
@@ -45,34 +35,27 @@ type member struct {
 	name string // of the first line, for people
 	keys []checkpoint.PolicyWitness
 
-	turn chan struct{} // holds one token: who has it talks with the witness
+	turn   chan struct{} // holds one token: who has it talks with the witness
+	copies *copies       // the mirror at this URL, if that is what it is
+	pauses
 
-	mu       sync.Mutex
-	known    int64     // size of the witness's checkpoint as far as we know, -1 if we do not; only a guess
-	cosigned int64     // largest size it has cosigned for us, -1 for none
-	newest   int64     // largest size that a round wants cosigned
-	failures int       // in a row
-	restsTo  time.Time // do not ask before
+	mu     sync.Mutex
+	known  int64 // size of the witness's checkpoint as far as we know, -1 if we do not; only a guess
+	taken  int64 // largest size it has taken from us, -1 for none
+	newest int64 // largest size that a round wants cosigned
 }
 
 func newMember(g *Group, url, name string) *member {
-	m := &member{Group: g, url: url, name: name, known: -1, cosigned: -1, turn: make(chan struct{}, 1)}
-	m.turn <- struct{}{}
+	m := &member{Group: g, url: url, name: name, known: -1, taken: -1, turn: newTurn(), pauses: pauses{now: g.Now}}
+	m.copies = &copies{member: m, turn: newTurn(), pauses: pauses{now: g.Now}, next: -1}
 	return m
 }
 
-// errRest says that the witness asked to be left alone for a while.
-type errRest struct {
-	status int
-	after  time.Duration
+func newTurn() chan struct{} {
+	turn := make(chan struct{}, 1)
+	turn <- struct{}{}
+	return turn
 }
-
-func (e *errRest) Error() string { return fmt.Sprintf("answered %d", e.status) }
-
-// errFinal says that asking again for the same checkpoint is no use.
-type errFinal struct{ error }
-
-func (e errFinal) Unwrap() error { return e.error }
 
 // ask gets the witness's cosignatures, trying a few times.
 func (m *member) ask(ctx context.Context, r *round) {
@@ -89,8 +72,14 @@ func (m *member) ask(ctx context.Context, r *round) {
 			return
 		}
 		start := time.Now()
-		err := m.converse(ctx, r)
+		missing, err := m.converse(ctx, r)
 		m.turn <- struct{}{}
+		if err == nil && len(missing) != 0 {
+			// Others may talk with the witness while entries go to the mirror.
+			if err = m.copies.ask(ctx, r, missing); err == nil || len(missing) < len(m.keys) {
+				return
+			}
+		}
 		if ctx.Err() != nil && err != nil {
 			m.metrics.requests.WithLabelValues(m.name, "timeout").Inc()
 			m.failed(err)
@@ -109,66 +98,36 @@ func (m *member) ask(ctx context.Context, r *round) {
 	}
 }
 
-// rest waits while the witness is left alone, and reports whether it may be asked now.
-func (m *member) rest(ctx context.Context) bool {
-	m.mu.Lock()
-	wait := m.restsTo.Sub(m.Now())
-	m.mu.Unlock()
-	if wait <= 0 {
-		return ctx.Err() == nil
-	}
-	if wait > patience {
-		return false // the next round asks again
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
-func (m *member) failed(err error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	pause := min(minRest<<min(m.failures, 16), maxRest)
-	pause = pause/2 + rand.N(pause/2+1) // so that many logs do not come back together
-	m.failures++
-	if rest := new(errRest); errors.As(err, &rest) {
-		pause = max(pause, min(rest.after, maxRetryAfter))
-	}
-	m.restsTo = m.Now().Add(pause)
-}
-
-// converse asks until the witness has cosigned, has told too many sizes, or
-// fails. The caller has the turn.
-func (m *member) converse(ctx context.Context, r *round) error {
+// converse asks until the witness has taken the checkpoint, has told too many sizes, or
+// fails. It returns the keys that did not cosign, as a mirror's do not yet. The caller has the turn.
+func (m *member) converse(ctx context.Context, r *round) (missing []checkpoint.PolicyWitness, err error) {
 	for range 1 + maxConflicts {
 		m.mu.Lock()
-		from, late := max(0, m.known), r.cp.Size < max(m.cosigned, m.newest)
+		from, late := max(0, m.known), r.cp.Size < max(m.taken, m.newest)
 		m.mu.Unlock()
 		if late {
-			return nil // a newer round got its turn, or waits for it: this one's checkpoint is history
+			return nil, nil // a newer round got its turn, or waits for it: this one's checkpoint is history
 		}
 		if from > r.cp.Size {
-			return m.ahead(ctx, r, from)
+			return nil, m.ahead(ctx, r, from)
 		}
 		a, err := m.submit(ctx, r, from)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if a.status == http.StatusConflict {
 			if err := m.learn(a, from); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
-		return m.judge(ctx, r, a)
+		if a.status == http.StatusOK {
+			return m.accept(ctx, r, a.body)
+		}
+		return nil, m.judge(ctx, r, a)
 	}
 	m.forget()
-	return errors.New("it tells another size with every answer")
+	return nil, errors.New("it tells another size with every answer")
 }
 
 // submit sends the checkpoint with the proof from the size the witness is believed to know.
@@ -214,11 +173,9 @@ func (m *member) forget() {
 	m.mu.Unlock()
 }
 
-// judge deals with every answer but 409.
+// judge deals with every answer but 200 and 409.
 func (m *member) judge(ctx context.Context, r *round, a *answer) error {
 	switch a.status {
-	case http.StatusOK:
-		return m.accept(ctx, r, a.body)
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return &errRest{a.status, a.retryAfter}
 	case http.StatusNotFound:
@@ -234,17 +191,44 @@ func (m *member) judge(ctx context.Context, r *round, a *answer) error {
 	return fmt.Errorf("answered %d: %.200q", a.status, a.body)
 }
 
-// accept verifies the lines of an answer and hands on those of the policy's keys.
-func (m *member) accept(ctx context.Context, r *round, body []byte) error {
-	lines, err := checkpoint.ParseSignatureLines(body)
+// accept takes the answer of 200: it hands on the cosignatures of the policy's keys and
+// returns the keys that have none. That is an error only where there may be no mirror.
+func (m *member) accept(ctx context.Context, r *round, body []byte) (missing []checkpoint.PolicyWitness, err error) {
+	missing, good, err := m.sort(r, m.keys, body)
+	if err != nil && good == 0 {
+		m.forget()
+		return nil, err
+	}
 	if err != nil {
-		return fmt.Errorf("its answer: %w", err)
+		m.Logger.WarnContext(ctx, "witness answered with a wrong cosignature", "witness", m.name, "error", err)
+	}
+	m.mu.Lock()
+	m.known, m.taken = r.cp.Size, max(m.taken, r.cp.Size)
+	m.mu.Unlock()
+	if good > 0 {
+		m.metrics.requests.WithLabelValues(m.name, "cosigned").Inc()
+		m.succeeded()
+	}
+	return missing, nil
+}
+
+// sort verifies the lines of an answer for these keys and hands on what is good. missing are
+// the keys without a line; the error names those whose line is wrong.
+func (m *member) sort(r *round, keys []checkpoint.PolicyWitness, body []byte) (missing []checkpoint.PolicyWitness, good int, err error) {
+	var lines []checkpoint.SignatureLine
+	if len(body) != 0 { // a mirror MAY answer add-checkpoint "with an empty response body"
+		if lines, err = checkpoint.ParseSignatureLines(body); err != nil {
+			return nil, 0, fmt.Errorf("its answer: %w", err)
+		}
 	}
 	var errs []error
-	good := 0
-	for _, k := range m.keys {
+	for _, k := range keys {
 		// "The client MUST ignore any cosignatures from unknown keys."
 		own, err := checkpoint.Verify(r.text, lines, k.Key)
+		if errors.Is(err, checkpoint.ErrUnsigned) {
+			missing = append(missing, k)
+			continue
+		}
 		if err == nil {
 			err = m.checkTime(own[0].Timestamp())
 		}
@@ -255,19 +239,7 @@ func (m *member) accept(ctx context.Context, r *round, body []byte) error {
 		good++
 		r.got(checkpoint.Cosignature{Witness: k.Name, Time: own[0].Timestamp(), Line: own[0]})
 	}
-	if good == 0 {
-		m.forget()
-		return errors.Join(errs...)
-	}
-	if err := errors.Join(errs...); err != nil {
-		m.Logger.WarnContext(ctx, "witness answered without one of its keys", "witness", m.name, "error", err)
-	}
-	m.metrics.requests.WithLabelValues(m.name, "cosigned").Inc()
-	m.mu.Lock()
-	m.known, m.cosigned = r.cp.Size, r.cp.Size
-	m.failures, m.restsTo = 0, time.Time{}
-	m.mu.Unlock()
-	return nil
+	return missing, good, errors.Join(errs...)
 }
 
 // checkTime refuses a cosignature that was not made now: "the timestamp MUST NOT
@@ -363,6 +335,10 @@ func (m *member) do(ctx context.Context, method, url, body string) (*answer, err
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "text/plain; charset=utf-8")
 	}
+	return m.exchange(req)
+}
+
+func (m *member) exchange(req *http.Request) (*answer, error) {
 	resp, err := m.Client.Do(req)
 	if err != nil {
 		return nil, err

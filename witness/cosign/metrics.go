@@ -11,7 +11,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "escortlog_witness_requests_total",
-			Help: "Requests for cosignatures by witness and outcome: cosigned, conflict (it told its size), failed, timeout.",
+			Help: "Requests for cosignatures by witness and outcome: cosigned, mirrored (a mirror cosigned its copy), conflict (it told its size), failed, timeout.",
 		}, []string{"witness", "outcome"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "escortlog_witness_seconds", Help: "Time from asking a witness to its verified cosignature.",

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/bits"
 	"net/http"
 	"strings"
 	"time"
@@ -189,37 +188,8 @@ func (r *reader) fetch(ctx context.Context, at int64) (*entryPackage, error) {
 		return nil, fmt.Errorf("%s: %w", t.Path(), err)
 	}
 	p := &entryPackage{start: at, end: n*tile.Width + int64(t.W), entries: entries[at-n*tile.Width:]}
-	p.proof, err = subtree.Prove(p.aligned(), p.end, r.size, func(lo, hi int64) (tlog.Hash, error) { return r.hash(ctx, lo, hi) })
+	p.proof, err = subtree.Prove(p.aligned(), p.end, r.size, subtree.FromTiles(ctx, r.tile, r.size))
 	return p, err
-}
-
-// hash returns the RFC 6962 hash of the leaves [lo, hi), a subtree, from hash tiles.
-func (r *reader) hash(ctx context.Context, lo, hi int64) (tlog.Hash, error) {
-	n := uint64(hi - lo)
-	if n&(n-1) != 0 {
-		k := int64(1) << (bits.Len64(n-1) - 1)
-		left, err := r.hash(ctx, lo, lo+k)
-		if err != nil {
-			return left, err
-		}
-		right, err := r.hash(ctx, lo+k, hi)
-		return tlog.NodeHash(left, right), err
-	}
-	height := bits.Len64(n) - 1
-	level, up := height/tile.Height, height%tile.Height
-	first := lo >> (level * tile.Height)
-	t := tile.Tile{Level: level, N: first / tile.Width}
-	t.W = tile.WidthAt(level, t.N, r.size)
-	data, err := r.tile(ctx, t)
-	if err != nil {
-		return tlog.Hash{}, err
-	}
-	hashes, err := tile.Hashes(data)
-	begin := int(first % tile.Width)
-	if err != nil || len(hashes) < begin+1<<up {
-		return tlog.Hash{}, errors.Join(fmt.Errorf("%s is too short", t.Path()), err)
-	}
-	return tile.TileRoot(hashes[begin : begin+1<<up]), nil
 }
 
 // tile returns a hash tile; it is a tile.Reader.
