@@ -45,7 +45,10 @@ type edge struct {
 // 256^L leaves is a node in the tile of level L.
 func (e *edge) appendLeaf(leaf []byte, leafHash tlog.Hash, full func(level int, n int64, data []byte)) {
 	if e.size%tile.Width == 0 {
-		e.bundle, e.ends = nil, nil // a reader may still hold the complete one
+		// New arrays, since a reader may still hold the complete bundle; as
+		// large as the last one, since the next is likely to be.
+		e.bundle = make([]byte, 0, len(e.bundle)+len(e.bundle)/8)
+		e.ends = make([]int32, 0, tile.Width)
 	}
 	e.bundle = tile.AppendEntry(e.bundle, leaf)
 	e.ends = append(e.ends, int32(len(e.bundle)))
