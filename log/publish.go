@@ -356,7 +356,7 @@ func (l *Log) contradicts(note []byte) error {
 // root, and an error wrapping ErrRollback that says what to do when not.
 func (l *Log) holds(size int64, root tlog.Hash) error {
 	v := l.view.Load()
-	const wayOut = "Do not delete anything. Bring back the newest copy of the data directory; where a mirror is in the quorum, heal from it; otherwise close this log and start a successor"
+	const wayOut = "Do not delete anything. Bring back the newest copy of the data directory; where a mirror is in the quorum, heal from it (escortlogd recover); otherwise close this log and start a successor"
 	if size > v.head.Size {
 		return fmt.Errorf("%w: size %d was signed, the store holds %d. %s", ErrRollback, size, v.head.Size, wayOut)
 	}
