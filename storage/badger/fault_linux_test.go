@@ -282,3 +282,48 @@ func failSyscall(number uint32, n int, v uint64) error {
 	}
 	return nil
 }
+
+// TestSmallDisk fills a disk of 96 MiB for real, where root may mount one.
+func TestSmallDisk(t *testing.T) {
+	disk := t.TempDir()
+	if err := unix.Mount("tmpfs", disk, "tmpfs", 0, "size=96m"); err != nil {
+		t.Skip("cannot mount: ", err)
+	}
+	defer func() { _ = unix.Unmount(disk, unix.MNT_DETACH) }()
+	dir := filepath.Join(disk, "store")
+	s := mustOpen(t, dir, badger.Options{MinFree: 16 << 20, ReclaimAfter: -1})
+	value := bytes.Repeat([]byte("payload "), 100_000)
+	var head []byte
+	n := 0
+	for ; ; n++ {
+		next := fmt.Appendf(nil, "%04d", n)
+		err := s.Commit(t.Context(), &storage.Batch{OldHead: head, NewHead: next, Put: []storage.KV{{Key: next, Value: value}}})
+		if errors.Is(err, storage.ErrFull) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		head = next
+	}
+	if n < 50 {
+		t.Fatalf("full after %d commits of 800 kB", n)
+	}
+	check := func() {
+		t.Helper()
+		for i := range n {
+			v, err := s.Get(t.Context(), fmt.Appendf(nil, "%04d", i))
+			if err != nil || !bytes.Equal(v, value) {
+				t.Fatalf("value %d: %v", i, err)
+			}
+		}
+	}
+	check()
+	mustClose(t, s)
+	s = mustOpen(t, dir, badger.Options{MinFree: 16 << 20, ReclaimAfter: -1})
+	check()
+	if err := s.Commit(t.Context(), &storage.Batch{OldHead: head, NewHead: []byte("more"), Put: []storage.KV{{Key: []byte("x"), Value: value}}}); !errors.Is(err, storage.ErrFull) {
+		t.Fatalf("Commit after reopening: %v, want ErrFull", err)
+	}
+	mustClose(t, s)
+}

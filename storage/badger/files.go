@@ -19,11 +19,21 @@ import (
 // looked at, and tidied, before Badger opens them.
 const lockName = "STORE.lock"
 
+// makeDir makes dir, with all above it, and syncs the names it made.
 func makeDir(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+	above := filepath.Dir(dir)
+	if err := os.Mkdir(dir, 0o700); errors.Is(err, os.ErrNotExist) {
+		if err := makeDir(above); err != nil {
+			return err
+		}
+		return makeDir(dir)
+	} else if err != nil {
+		if info, serr := os.Stat(dir); serr != nil || !info.IsDir() {
+			return err
+		}
+		return nil
 	}
-	return syncDir(filepath.Dir(dir))
+	return syncDir(above)
 }
 
 func lockDir(dir string) (*os.File, error) {
