@@ -19,7 +19,7 @@ import (
 // looked at, and tidied, before Badger opens them.
 const lockName = "STORE.lock"
 
-// makeDir makes dir, with all above it, and syncs the names it made.
+// makeDir makes dir, with all above it, and syncs their names.
 func makeDir(dir string) error {
 	above := filepath.Dir(dir)
 	if err := os.Mkdir(dir, 0o700); errors.Is(err, os.ErrNotExist) {
@@ -31,9 +31,12 @@ func makeDir(dir string) error {
 		if info, serr := os.Stat(dir); serr != nil || !info.IsDir() {
 			return err
 		}
-		return nil
 	}
-	return syncDir(above)
+	// Also where dir was there: who made it may not have come that far.
+	if err := syncDir(above); err != nil && !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	return nil
 }
 
 func lockDir(dir string) (*os.File, error) {
