@@ -42,4 +42,13 @@
 // before and compares all keys after.
 //
 // Files are locked against other processes. The system calls used need a Unix.
+//
+// # Known weaknesses
+//
+// Commits wait while Reclaim merges the tree and while it moves the values of
+// one value log: tenths of a second on a busy disk. A value log that was
+// collected when a kill came before its removal stays on the disk. After a
+// failure that Badger retries for ever, Close gives up waiting and the directory
+// stays locked until the process ends. Another program that fills the disk
+// faster than Options.MinFree is checked can still end the process.
 package badger
