@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/escortlog/escortlog/client"
+	"github.com/escortlog/escortlog/client/rules"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/tile"
 	"golang.org/x/mod/sumdb/tlog"
@@ -47,6 +49,14 @@ type Config struct {
 	// Progress is told how many leaves have been checked; may be nil. It is
 	// called by one goroutine at a time.
 	Progress func(done, total int64)
+	// Rules are judged too; nil: none are.
+	Rules *rules.Config
+	// At is the time as of which rules judge; zero: that of the newest cosignature
+	// of the checkpoint, or where there is none that of the newest leaf.
+	At time.Time
+	// Since leaves out of the report what rules found before it; they look at the
+	// whole log all the same.
+	Since time.Time
 }
 
 // Run audits a log. The report says everything about the log, also that it was
@@ -69,6 +79,9 @@ func Run(ctx context.Context, cfg Config) (r *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, dir.close()) }()
 	a := &auditor{cfg: cfg, state: s, changed: -1, failed: map[string]int64{}, report: &Report{Version: 1}}
+	if cfg.Rules != nil {
+		a.rules = rules.New(cfg.Rules)
+	}
 	a.evidence.Seen = string(s.note)
 	if s.note != nil {
 		head := s.head
@@ -102,6 +115,9 @@ type auditor struct {
 	failed   map[string]int64 // failures by verdict
 	broken   bool             // the log contradicts itself, and nothing more is read
 	leafZero []byte           // where this run read it
+
+	rules  *rules.Engine // nil: none are judged
+	newest int64         // ms, time of the newest leaf that they were given
 }
 
 // maxFailures bounds how many failures are listed.
@@ -173,6 +189,9 @@ func (a *auditor) audit(ctx context.Context) error {
 	}
 	a.accept(v)
 	if err := a.consistent(ctx); err != nil || a.broken {
+		return err
+	}
+	if err := a.reread(ctx); err != nil {
 		return err
 	}
 	if err := a.replay(ctx); err != nil {

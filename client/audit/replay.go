@@ -276,6 +276,7 @@ func (a *auditor) finish(c *chunk) {
 		}
 		a.fail(f)
 	}
+	a.judge(c, a.from, a.head.Size)
 	if a.cfg.Progress != nil {
 		a.cfg.Progress(c.first+int64(c.bundle.W), a.head.Size)
 	}

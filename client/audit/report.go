@@ -3,6 +3,7 @@ package audit
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -103,7 +104,9 @@ type Report struct {
 	// Omitted counts the failures beyond those listed.
 	Omitted  int64     `json:"omitted,omitempty"`
 	Findings []Finding `json:"findings"`
-	Notes    []string  `json:"notes"` // facts about the log that are no findings
+	// Rules is what the rules say; nil where none were judged.
+	Rules *RulesReport `json:"rules,omitempty"`
+	Notes []string     `json:"notes"` // facts about the log that are no findings
 
 	// Evidence is the file with what proves the failures; empty where none was written.
 	Evidence string `json:"evidence,omitempty"`
@@ -117,9 +120,9 @@ func (r *Report) ExitCode() int {
 	switch {
 	case r.Unavailable != "":
 		return ExitUnavailable
-	case r.has(Fail):
+	case r.broken():
 		return ExitIntegrity
-	case len(r.Findings) > 0:
+	case len(r.Findings) > 0, r.Rules.failed(), r.claim("C source") == Fail:
 		return ExitFindings
 	case r.claim("A log") != Pass:
 		return ExitIncomplete
@@ -127,13 +130,10 @@ func (r *Report) ExitCode() int {
 	return ExitProven
 }
 
-func (r *Report) has(x Result) bool {
-	for _, v := range append(append([]Verdict(nil), r.Verdicts...), r.Claims...) {
-		if v.Result == x {
-			return true
-		}
-	}
-	return false
+// broken reports whether the log is not what was signed. What sources left out
+// (claim C) is a finding about them, proven by an intact log.
+func (r *Report) broken() bool {
+	return r.claim("A log") == Fail || slices.ContainsFunc(r.Verdicts, func(v Verdict) bool { return v.Result == Fail })
 }
 
 func (r *Report) claim(name string) Result {
@@ -172,6 +172,10 @@ func (r *Report) WriteText(w io.Writer) error {
 	}
 	section(&b, "Protocol", r.Verdicts)
 	section(&b, "Completeness", r.Claims)
+	print := func(format string, args ...any) { fmt.Fprintf(&b, format, args...) }
+	if r.Rules != nil {
+		r.Rules.write(print)
+	}
 	b.WriteString("\nFailures\n")
 	for _, f := range r.Failures {
 		place := ""
@@ -190,7 +194,8 @@ func (r *Report) WriteText(w io.Writer) error {
 	for _, f := range r.Findings {
 		fmt.Fprintf(&b, "  %s: %s\n", f.Kind, f.Detail)
 	}
-	if len(r.Findings) == 0 {
+	ruled := r.Rules != nil && r.Rules.writeFindings(print)
+	if len(r.Findings) == 0 && !ruled {
 		b.WriteString("  none\n")
 	}
 	if len(r.Notes) > 0 {

@@ -4,11 +4,15 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
+	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/escortlog/escortlog/client/audit"
+	"github.com/escortlog/escortlog/client/rules"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/tlog"
@@ -22,6 +26,12 @@ type auditOptions struct {
 	genesis    string
 	timeout    time.Duration
 	json       bool
+	rules      string
+	noRules    bool
+	at         string
+	since      string
+	printRules bool
+	explain    bool
 }
 
 func newAuditCommand() *cobra.Command {
@@ -43,9 +53,19 @@ directory for each log, and keep it safe: it is what you know.
 --genesis pins the leaf hash of leaf 0 (base64 or hex), got from somewhere else
 than the log; it says which log this is, with which administrators.
 
+When the log is proven to be intact, the rules an auditor runs judge what happened
+in it: 25 that are built in, and your own from --rules. What they find makes exit
+code 1. They judge as of the newest cosignature of the checkpoint, or as of --at,
+so that the same log, policy, rules and --at give the same report. They always look
+at the whole history (with --state the leaves of earlier runs are read again, and
+held against the root that was kept); --since only leaves out findings whose newest
+leaf is older. --print-rules prints the rules built in, a file to begin with;
+--explain-rules says what each looks at and does not see.
+
 The log is the one at --log, else the one URL in the policy's log lines.`,
 		Example: `  escortlog audit --policy policy.txt --log https://log.example.org --state ~/audits/example
-  escortlog audit --policy policy.txt --json | jq .verdicts`,
+  escortlog audit --policy policy.txt --json | jq .verdicts
+  escortlog audit --print-rules > rules.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
@@ -57,10 +77,24 @@ The log is the one at --log, else the one URL in the policy's log lines.`,
 	f.StringVar(&o.genesis, "genesis", "", "leaf `hash` that leaf 0 must have, in base64 or hex")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to wait for a busy log")
 	f.BoolVar(&o.json, "json", false, "print the report as one JSON object")
+	f.StringVar(&o.rules, "rules", "", "rules `file` (YAML), in place of what is built in")
+	f.BoolVar(&o.noRules, "no-rules", false, "judge the protocol only")
+	f.StringVar(&o.at, "at", "", "`time` as of which rules judge, RFC 3339 (default: the newest cosignature)")
+	f.StringVar(&o.since, "since", "", "`time` from which on findings of rules are listed, RFC 3339; verdicts are about all")
+	f.BoolVar(&o.printRules, "print-rules", false, "print the rules file that is built in, and do nothing else")
+	f.BoolVar(&o.explain, "explain-rules", false, "print what each rule finds and does not see, and do nothing else")
+	fromCommandLineOnly(cmd, "print-rules", "explain-rules")
 	return cmd
 }
 
 func (o *auditOptions) run(cmd *cobra.Command) error {
+	if o.printRules {
+		_, err := cmd.OutOrStdout().Write(rules.DefaultFile())
+		return err
+	}
+	if o.explain {
+		return explainRules(cmd.OutOrStdout())
+	}
 	cfg, err := o.config()
 	if err != nil {
 		return err
@@ -108,11 +142,69 @@ func (o *auditOptions) config() (cfg audit.Config, err error) {
 	if cfg.Log, err = newFetcher(&o.connection, o.timeout); err != nil {
 		return cfg, err
 	}
+	if err := o.addRules(&cfg); err != nil {
+		return cfg, err
+	}
 	cfg.StateDir, cfg.EvidenceDir = o.state, o.evidence
 	if cfg.EvidenceDir == "" && cfg.StateDir == "" {
 		cfg.EvidenceDir = "."
 	}
 	return cfg, nil
+}
+
+// addRules reads the rules, and as of when and from when on they are asked.
+func (o *auditOptions) addRules(cfg *audit.Config) (err error) {
+	if o.noRules {
+		if o.rules != "" || o.at != "" || o.since != "" {
+			return usageErrorf("--no-rules with --rules, --at or --since: those are about rules; leave one of them out")
+		}
+		return nil
+	}
+	if cfg.Rules, err = readRules(o.rules); err != nil {
+		return err
+	}
+	if cfg.At, err = parseInstant("--at", o.at); err != nil {
+		return err
+	}
+	cfg.Since, err = parseInstant("--since", o.since)
+	return err
+}
+
+// readRules reads a rules file; no path takes what is built in.
+func readRules(path string) (*rules.Config, error) {
+	if path == "" {
+		return rules.Default(), nil
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usageErrorf("reading the rules: %w", err)
+	}
+	c, err := rules.Parse(file)
+	if err != nil {
+		return nil, usageErrorf("%s: %w", path, err)
+	}
+	return c, nil
+}
+
+// parseInstant reads an RFC 3339 time; "" is the zero time.
+func parseInstant(flag, s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil {
+		return t, usageErrorf("%s %q: want a time such as 2025-06-10T14:00:00Z", flag, s)
+	}
+	return t, nil
+}
+
+func explainRules(w io.Writer) error {
+	var b strings.Builder
+	for _, r := range rules.Catalogue() {
+		fmt.Fprintf(&b, "%d %s (%s)\n  finds:    %s\n  looks at: %s\n  not seen: %s\n", r.Number, r.Name, r.Severity, r.Sentence, r.Unit, r.Blind)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }
 
 // logOf returns the one URL in the policy's log lines.

@@ -35,6 +35,8 @@ type settings struct {
 	State string `yaml:"state"`
 	// Leaf hash of leaf 0 that audit demands, in standard base64 or hex.
 	Genesis string `yaml:"genesis"`
+	// Path of the rules file by which audit judges.
+	Rules string `yaml:"rules"`
 	// How long to wait for a proof, as "30s" or "2m".
 	Timeout string `yaml:"timeout"`
 	// Print JSON instead of text.

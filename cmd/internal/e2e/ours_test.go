@@ -91,8 +91,8 @@ func TestE2EForeignReadersAndWitness(t *testing.T) {
 	})
 	t.Run("auditor", func(t *testing.T) {
 		state := filepath.Join(dir, "state")
-		must(t, "escortlog", "audit", "--policy", full, "--log", logURL, "--state", state)
-		must(t, "escortlog", "audit", "--policy", full, "--log", logURL, "--state", state)
+		must(t, "escortlog", "audit", "--no-rules", "--policy", full, "--log", logURL, "--state", state)
+		must(t, "escortlog", "audit", "--no-rules", "--policy", full, "--log", logURL, "--state", state)
 		for _, what := range []string{"an entry", "the newest entries", "the checkpoint"} {
 			liar := lyingProxy(t, logURL, lies[what])
 			if _, all, code := try(t, "", "escortlog", "audit", "--policy", full, "--log", liar, "--state", t.TempDir()); code != 2 {

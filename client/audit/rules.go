@@ -1,0 +1,233 @@
+package audit
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/escortlog/escortlog/client/rules"
+	"github.com/escortlog/escortlog/log/tile"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// RulesReport is what the rules an auditor runs say of the log.
+type RulesReport struct {
+	// Digest is the SHA-256 of the rules file, as "sha256:" and hex.
+	Digest string `json:"digest"`
+	// At is the time as of which they judged, RFC 3339.
+	At string `json:"at"`
+	// AtFrom says where At is from: "given", "cosignature" or "leaf".
+	AtFrom string `json:"at_from"`
+	// Since: findings whose newest leaf is older are not listed, RFC 3339; empty:
+	// all are. Verdicts, populations and counts are about the whole log always.
+	Since string `json:"since,omitempty"`
+	// Hidden counts the findings that Since leaves out.
+	Hidden int64 `json:"hidden,omitempty"`
+	// NotRun says why there are no verdicts; empty where there are.
+	NotRun   string          `json:"not_run,omitempty"`
+	Verdicts []rules.Verdict `json:"verdicts"`
+}
+
+// failed reports whether a rule found something.
+func (r *RulesReport) failed() bool {
+	if r == nil {
+		return false
+	}
+	for _, v := range r.Verdicts {
+		if v.Status == rules.Fail {
+			return true
+		}
+	}
+	return false
+}
+
+// judge gives the leaves of a chunk to the rules, those from from on and before
+// to.
+func (a *auditor) judge(c *chunk, from, to int64) {
+	if a.rules == nil {
+		return
+	}
+	for i := range c.leaves {
+		l, index := &c.leaves[i], c.first+int64(i)
+		if index < from || index >= to || l.entryErr != nil {
+			continue
+		}
+		r := rules.Record{Index: index, LeafTime: l.entry.Time, LeafHash: l.hash, Entry: l.entry}
+		if l.eventErr == nil {
+			r.Event = l.event
+		}
+		a.rules.Add(r)
+		a.newest = max(a.newest, l.entry.Time)
+	}
+}
+
+// reread gives the rules the leaves that earlier runs verified, since rules look
+// at the whole history. Nothing is verified again but what all rests on: the
+// leaves are those whose root was kept.
+func (a *auditor) reread(ctx context.Context) error {
+	size := a.state.tree.size
+	if a.rules == nil || size == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var fetching sync.WaitGroup
+	defer func() {
+		cancel()
+		fetching.Wait()
+	}()
+	var again tree
+	var reading []*chunk
+	next, end := int64(0), (size+tile.Width-1)/tile.Width
+	for next < end || len(reading) > 0 {
+		for next < end && len(reading) < a.cfg.Fetches {
+			c := &chunk{bundle: tile.Tile{Level: tile.Entries, N: next, W: tile.WidthAt(tile.Entries, next, a.head.Size)}, first: next * tile.Width, ready: make(chan struct{})}
+			fetching.Go(func() { a.fetch(ctx, c) })
+			reading = append(reading, c)
+			next++
+		}
+		c := reading[0]
+		reading = reading[1:]
+		<-c.ready
+		if c.err != nil {
+			return c.err
+		}
+		for i := range c.leaves {
+			if c.first+int64(i) < size {
+				again.append(c.leaves[i].hash, func(tile.Tile, []tlog.Hash) {})
+			}
+		}
+		a.judge(c, 0, size)
+	}
+	if root := again.root(); root != a.state.head.Root {
+		a.failf(VerdictReplay, "the leaves verified earlier are served with other bytes now: they give the root %s, and gave %s", root, a.state.head.Root)
+	}
+	return nil
+}
+
+// rulesReport concludes about the rules.
+func (a *auditor) rulesReport() *RulesReport {
+	if a.rules == nil {
+		return nil
+	}
+	at, from := a.asOf()
+	r := &RulesReport{Digest: a.cfg.Rules.Digest(), At: at.UTC().Format(time.RFC3339Nano), AtFrom: from, Verdicts: []rules.Verdict{}}
+	switch {
+	case !a.complete:
+		r.NotRun = "not all leaves were read"
+	case len(a.failed) > 0:
+		r.NotRun = "the log is not proven to be intact, so nothing can be said of what happened"
+	}
+	if r.NotRun != "" {
+		return r
+	}
+	r.Verdicts = a.rules.Report(at)
+	if a.cfg.Since.IsZero() {
+		return r
+	}
+	r.Since = a.cfg.Since.UTC().Format(time.RFC3339Nano)
+	for i := range r.Verdicts {
+		v := &r.Verdicts[i]
+		shown := make([]rules.Finding, 0, len(v.Findings))
+		for _, f := range v.Findings {
+			if f.Time >= a.cfg.Since.UnixMilli() {
+				shown = append(shown, f)
+			}
+		}
+		r.Hidden += int64(len(v.Findings) - len(shown))
+		v.Findings = shown
+	}
+	return r
+}
+
+// asOf returns the time as of which the rules judge, and where it is from: the
+// one given, else that of the newest cosignature, else that of the newest leaf.
+// It is never a clock's here, so that the same log gives the same report.
+func (a *auditor) asOf() (time.Time, string) {
+	if !a.cfg.At.IsZero() {
+		return a.cfg.At, "given"
+	}
+	var newest int64
+	if a.verified != nil {
+		for _, c := range a.verified.Cosignatures {
+			newest = max(newest, c.Time)
+		}
+	}
+	if newest > 0 {
+		return time.Unix(newest, 0), "cosignature"
+	}
+	return time.UnixMilli(a.newest), "leaf"
+}
+
+// sourceClaim is claim C.
+func (a *auditor) sourceClaim() Verdict {
+	v := Verdict{Name: "C source", Result: NotEvaluable, Unit: "sources", Detail: "not evaluated here: the rules, which look at the sources' numbers and totals, were switched off"}
+	switch {
+	case a.rules == nil:
+	case !a.complete || len(a.failed) > 0:
+		v.Detail = "not evaluated: the log is not proven to be intact"
+	default:
+		c := a.rules.Sources()
+		v.Result, v.Population, v.Detail = Result(c.Status), c.Sources, c.Detail
+	}
+	return v
+}
+
+// maxShown bounds the findings of one rule in the text for people.
+const maxShown = 20
+
+// write writes the rules' part of the report for people.
+func (r *RulesReport) write(w func(format string, args ...any)) {
+	w("\nRules        %s\n             as of %s (%s)\n", r.Digest, r.At, map[string]string{
+		"given": "as given", "cosignature": "the newest cosignature", "leaf": "the newest leaf, since there is no cosignature"}[r.AtFrom])
+	if r.NotRun != "" {
+		w("  not evaluable: %s\n", r.NotRun)
+	}
+	for _, v := range r.Verdicts {
+		number := "  "
+		if v.Number > 0 {
+			number = fmt.Sprintf("%2d", v.Number)
+		}
+		status := map[rules.Status]string{rules.Pass: "pass", rules.Fail: "FAIL", rules.NotEvaluable: "not evaluable"}[v.Status]
+		w("  %s %-22s %-13s %d %s", number, v.Name, status, v.Population, v.Unit)
+		if v.Count > 0 {
+			w(": %d findings", v.Count)
+		}
+		if v.Reason != "" {
+			w(" (%s)", v.Reason)
+		}
+		w("\n")
+	}
+	w("  What each rule does not see: escortlog audit --explain-rules\n")
+}
+
+// writeFindings writes what the rules found, and reports whether that is
+// anything.
+func (r *RulesReport) writeFindings(w func(format string, args ...any)) (some bool) {
+	for _, v := range r.Verdicts {
+		for i, f := range v.Findings {
+			if i == maxShown {
+				w("  %s: and %d more; --json lists them\n", v.Name, len(v.Findings)-i)
+				break
+			}
+			some = true
+			w("  %s (%s) %s: %s [%s]\n", v.Name, f.Severity, f.Subject, f.Detail, places(f.Refs))
+		}
+	}
+	if r.Since != "" {
+		some = true
+		w("  %d findings from before %s are not listed; the verdicts are about the whole log\n", r.Hidden, r.Since)
+	}
+	return some
+}
+
+func places(refs []rules.Ref) string {
+	text := "leaf"
+	for i, ref := range refs {
+		if i > 0 {
+			text += ","
+		}
+		text += fmt.Sprintf(" %d", ref.Index)
+	}
+	return text
+}
