@@ -99,6 +99,9 @@ func (o *auditOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := o.addRules(&cfg); err != nil {
+		return err
+	}
 	shown := newProgress(cmd.ErrOrStderr(), "audited")
 	defer shown.done()
 	cfg.Progress = func(done, _ int64) { shown.add(done - shown.count) }
@@ -140,9 +143,6 @@ func (o *auditOptions) config() (cfg audit.Config, err error) {
 		}
 	}
 	if cfg.Log, err = newFetcher(&o.connection, o.timeout); err != nil {
-		return cfg, err
-	}
-	if err := o.addRules(&cfg); err != nil {
 		return cfg, err
 	}
 	cfg.StateDir, cfg.EvidenceDir = o.state, o.evidence
