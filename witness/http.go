@@ -60,6 +60,12 @@ func (r *recorder) WriteHeader(status int) {
 // post serves a call that takes a body and answers with signature lines.
 func (w *Witness) post(call func(body []byte) ([]byte, error)) http.HandlerFunc {
 	return func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Cache-Control", "no-store")
+		addr := w.clients.Addr(r)
+		if ok, after := w.clients.Allowed(addr); !ok {
+			w.turnAway(rw, r, after)
+			return
+		}
 		body, err := io.ReadAll(http.MaxBytesReader(rw, r.Body, MaxBody))
 		var lines []byte
 		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
@@ -69,13 +75,22 @@ func (w *Witness) post(call func(body []byte) ([]byte, error)) http.HandlerFunc 
 		} else {
 			lines, err = call(body)
 		}
-		rw.Header().Set("Cache-Control", "no-store")
 		if err != nil {
+			w.clients.Failed(addr)
 			w.refused(rw, r, err)
 			return
 		}
 		text(rw, http.StatusOK, lines)
 	}
+}
+
+// turnAway answers somebody too many of whose requests were refused lately, before anything is
+// read: checking signatures for them is what costs.
+func (w *Witness) turnAway(rw http.ResponseWriter, r *http.Request, after time.Duration) {
+	w.log.DebugContext(r.Context(), "turned away", "path", r.URL.Path, "remote", r.RemoteAddr)
+	rw.Header().Set("Retry-After", strconv.Itoa(int(after.Seconds())+1))
+	rw.Header().Set("Connection", "close")
+	text(rw, http.StatusTooManyRequests, []byte("too many requests from your address were refused lately: find out why before you send more\n"))
 }
 
 func (w *Witness) refused(rw http.ResponseWriter, r *http.Request, err error) {

@@ -11,13 +11,14 @@ import (
 
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/witness/journal"
+	"github.com/escortlog/escortlog/witness/mirror"
 )
 
 // knownLog is a log in the list, with all its keys.
 type knownLog struct {
-	keys []*checkpoint.Verifier
-	url  string
-	qpd  int64
+	keys   []*checkpoint.Verifier
+	remote mirror.Remote // without a URL if none was given
+	qpd    int64
 	// mirror says that a full copy is kept.
 	mirror bool
 }
@@ -129,7 +130,7 @@ func (l *logList) read() (*logSet, error) {
 		k.qpd = max(k.qpd, e.QPD)
 		k.mirror = k.mirror || e.Mirror
 		if e.URL != "" {
-			k.url = e.URL
+			k.remote = mirror.Remote{URL: e.URL, TokenFile: e.Access.TokenFile, CAFile: e.Access.CAFile, TLSCert: e.Access.TLSCert, TLSKey: e.Access.TLSKey}
 		}
 	}
 	return set, nil
@@ -209,7 +210,7 @@ func AddNewLogs(dir string, entries []LogEntry) (added []LogEntry, err error) {
 			if listed[e.Origin] {
 				continue
 			}
-			e.Mirror = false // how much disk a log gets is decided here
+			e.Mirror, e.Access = false, Access{} // how much disk a log gets, and which files are shown to it, is decided here
 			next, err := addEntry(list, e)
 			if errors.Is(err, ErrKnownKey) {
 				continue

@@ -32,9 +32,10 @@ logs/v0
 //	contact ops@example.com
 //
 // The origin defaults to the key's name. qpd is how many add-checkpoint
-// requests a day the log announced. Two lines are additions of this witness: url, where the
-// log's checkpoint and tiles are, and "mirror yes" for a log of which a full copy
-// is kept. Other lines are ignored.
+// requests a day the log announced. Some lines are additions of this witness: url, where the
+// log's checkpoint and tiles are; "mirror yes" for a log of which a full copy
+// is kept; and token-file, ca-file, tls-cert and tls-key, files that reading it takes. Other
+// lines are ignored.
 type LogEntry struct {
 	Key     *checkpoint.Verifier
 	Origin  string
@@ -42,9 +43,14 @@ type LogEntry struct {
 	Contact string // may be empty
 	QPD     int64  // 0: not said
 	Mirror  bool   // keep a full copy
+	Access  Access
 
 	first, last int // lines of the file, counted from zero, last is after the entry
 }
+
+// Access is files by which a mirror reads a log that is not open to everybody, each as in
+// mirror.Remote. All may be empty.
+type Access struct{ TokenFile, CAFile, TLSCert, TLSKey string }
 
 // ParseLogList reads a log list. Entries whose key cannot be used are left
 // out and reported in skipped, a wrong line is an error.
@@ -119,6 +125,14 @@ func (e *LogEntry) set(key, value string) error {
 		e.URL = value
 	case "contact":
 		e.Contact = value
+	case "token-file":
+		e.Access.TokenFile = value
+	case "ca-file":
+		e.Access.CAFile = value
+	case "tls-cert":
+		e.Access.TLSCert = value
+	case "tls-key":
+		e.Access.TLSKey = value
 	case "mirror":
 		if value != "yes" && value != "no" {
 			return fmt.Errorf("mirror %.40q is neither yes nor no", value)
@@ -146,6 +160,13 @@ func (e LogEntry) text() string {
 	}
 	if e.Mirror {
 		b.WriteString("mirror yes\n")
+	}
+	for _, file := range []struct{ key, path string }{
+		{"token-file", e.Access.TokenFile}, {"ca-file", e.Access.CAFile}, {"tls-cert", e.Access.TLSCert}, {"tls-key", e.Access.TLSKey},
+	} {
+		if file.path != "" {
+			fmt.Fprintf(&b, "%s %s\n", file.key, file.path)
+		}
 	}
 	return b.String()
 }

@@ -3,6 +3,7 @@ package witness
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -159,6 +160,7 @@ func parseSigned(note string) (signed, error) {
 	} else if s.text, s.sigs, err = checkpoint.ParseNote([]byte(note)); err != nil {
 		return s, fmt.Errorf("checkpoint: %w", err)
 	}
+	s.sigs = once(s.sigs)
 	if s.cp, err = checkpoint.Parse(s.text); err != nil {
 		return s, fmt.Errorf("checkpoint: %w", err)
 	}
@@ -167,4 +169,15 @@ func parseSigned(note string) (signed, error) {
 		return s, fmt.Errorf("checkpoint: %q is encoded as %q", s.text, again)
 	}
 	return s, nil
+}
+
+// once drops repetitions of a line, each of which would cost the check of a signature.
+func once(sigs []checkpoint.SignatureLine) []checkpoint.SignatureLine {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(sigs, func(l checkpoint.SignatureLine) bool {
+		line := string(l.Line())
+		repeated := seen[line]
+		seen[line] = true
+		return repeated
+	})
 }

@@ -221,7 +221,8 @@ func (w *Witness) spend(budget **rate.Limiter, known *knownLog) *Refusal {
 }
 
 // SignSubtree judges a request body of sign-subtree and returns the
-// ML-DSA-44 cosignature line of the subtree. It changes nothing. Errors are *Refusal.
+// ML-DSA-44 cosignature line of the subtree, with time zero: the witness's, the mirror's or both, according to
+// who cosigned the reference checkpoint. It changes nothing. Errors are *Refusal.
 func (w *Witness) SignSubtree(body []byte) ([]byte, error) {
 	r, err := parseSubtreeRequest(body)
 	if err != nil {
@@ -234,8 +235,8 @@ func (w *Witness) SignSubtree(body []byte) ([]byte, error) {
 	if known == nil {
 		return nil, refuse(http.StatusNotFound, "no log with the origin %q is known here", r.cp.Origin)
 	}
-	// "The witness MUST verify that the checkpoint includes a valid cosignature from one of its own keys."
-	if _, err := checkpoint.Verify(r.text, r.sigs, w.Verifiers()...); err != nil {
+	signers, err := w.whoSigned(r.signed)
+	if err != nil {
 		return nil, refuse(http.StatusForbidden, "the reference checkpoint needs a cosignature of this witness: %v", err)
 	}
 	if err := subtree.Verify(r.start, r.end, r.cp.Size, r.hash, r.cp.Root, r.proof); err != nil {
@@ -248,22 +249,52 @@ func (w *Witness) SignSubtree(body []byte) ([]byte, error) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	// "The cosignature format MUST support subtree cosigning": ML-DSA-44 only, with time zero.
-	line, err := w.subtreeSigner().SignSubtree(r.cp.Origin, r.start, r.end, r.hash)
-	if err != nil {
-		w.log.Error("signing a subtree failed", "origin", r.cp.Origin, "error", err)
-		return nil, refuse(http.StatusServiceUnavailable, "cannot cosign now; the witness's operator sees why in its log")
+	var lines []byte
+	for _, signer := range signers {
+		line, err := signer.SignSubtree(r.cp.Origin, r.start, r.end, r.hash)
+		if err != nil {
+			w.log.Error("signing a subtree failed", "origin", r.cp.Origin, "error", err)
+			return nil, refuse(http.StatusServiceUnavailable, "cannot cosign now; the witness's operator sees why in its log")
+		}
+		lines = append(lines, line...)
 	}
-	return line, nil
+	return lines, nil
 }
 
-func (w *Witness) subtreeSigner() *checkpoint.Signer {
-	for _, s := range w.signers {
+// whoSigned returns the subtree signers of those identities, the witness and the mirror beside it, that
+// cosigned a reference checkpoint: "The witness MUST verify that the checkpoint includes a valid cosignature
+// from one of its own keys"; "checkpoints signed only with the witness key(s), if any, MUST NOT be exchanged
+// for subtrees signed by the mirror key(s)".
+func (w *Witness) whoSigned(reference signed) (signers []*checkpoint.Signer, err error) {
+	var errs []error
+	for _, identity := range [][]*checkpoint.Signer{w.signers, w.mirror} {
+		if len(identity) == 0 {
+			continue
+		}
+		_, err := checkpoint.Verify(reference.text, reference.sigs, verifiersOf(identity)...)
+		switch {
+		case err == nil:
+			signers = append(signers, subtreeSigner(identity))
+		case !errors.Is(err, checkpoint.ErrUnsigned):
+			return nil, err // a note with a broken signature of ours is no note
+		default:
+			errs = append(errs, err)
+		}
+	}
+	if len(signers) == 0 {
+		return nil, errors.Join(errs...)
+	}
+	return signers, nil
+}
+
+// subtreeSigner is the one of ML-DSA-44: "The cosignature format MUST support subtree cosigning."
+func subtreeSigner(identity []*checkpoint.Signer) *checkpoint.Signer {
+	for _, s := range identity {
 		if s.Algorithm() == checkpoint.AlgMLDSA44 {
 			return s
 		}
 	}
-	return w.signers[0] // refuses to sign a subtree
+	return identity[0] // refuses to sign a subtree
 }
 
 // retryAfter is when to come back after 429 and 503.

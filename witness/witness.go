@@ -17,7 +17,9 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
+	"github.com/escortlog/escortlog/witness/clients"
 	"github.com/escortlog/escortlog/witness/journal"
+	"github.com/escortlog/escortlog/witness/mirror"
 )
 
 // DefaultRate is how many cosignatures a second one log gets by default.
@@ -30,6 +32,7 @@ type Config struct {
 	// counted alone) one log gets in a second, with bursts of ten seconds' worth. 0 is DefaultRate, less
 	// is no limit. An entry's qpd in the log list goes before it.
 	Rate       float64
+	Clients    *clients.Budget        // of those who ask over HTTP; nil is one with its defaults
 	Passphrase func() (string, error) // asked only if the keys are encrypted
 	Logger     *slog.Logger
 	Registry   *prometheus.Registry // metrics go here and are served from here
@@ -46,6 +49,7 @@ type Witness struct {
 	evidence *evidenceStore
 	list     *logList
 	rate     float64
+	clients  *clients.Budget
 	log      *slog.Logger
 	registry *prometheus.Registry
 	metrics  *metrics
@@ -83,7 +87,7 @@ type head struct {
 func Open(c Config) (_ *Witness, err error) {
 	c.setDefaults()
 	w := &Witness{
-		dir: c.Dir, rate: c.Rate, log: c.Logger, registry: c.Registry, now: c.Now,
+		dir: c.Dir, rate: c.Rate, clients: c.Clients, log: c.Logger, registry: c.Registry, now: c.Now,
 		metrics: newMetrics(c.Registry), states: map[string]*logState{}, byHash: map[string]*logState{},
 	}
 	if w.signers, w.mirror, err = loadSigners(c.Dir, c.Passphrase); err != nil {
@@ -124,6 +128,9 @@ func (c *Config) setDefaults() {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Clients == nil {
+		c.Clients = clients.New(clients.Config{Now: c.Now})
+	}
 }
 
 // parseHead reads back a note that update wrote. The journal vouches for its bytes.
@@ -163,17 +170,17 @@ func (w *Witness) MirrorKeys(origin string) []*checkpoint.Verifier {
 	return nil
 }
 
-// MirrorURLs returns where the tiles of the logs are of which a full copy is kept, by
+// MirrorRemotes returns where the logs are read of which a full copy is kept, by
 // origin. Logs without a URL in the list are left out.
-func (w *Witness) MirrorURLs() map[string]string {
+func (w *Witness) MirrorRemotes() map[string]mirror.Remote {
 	w.report(w.list.refresh())
-	urls := map[string]string{}
+	remotes := map[string]mirror.Remote{}
 	for origin, l := range w.list.current().byOrigin {
-		if l.mirror && l.url != "" {
-			urls[origin] = l.url
+		if l.mirror && l.remote.URL != "" {
+			remotes[origin] = l.remote
 		}
 	}
-	return urls
+	return remotes
 }
 
 // Pending returns the latest cosigned checkpoint of a log: what a mirror may grow to.
@@ -182,9 +189,11 @@ func (w *Witness) Pending(origin string) (note []byte, ok bool) {
 }
 
 // Verifiers returns the witness's own.
-func (w *Witness) Verifiers() []*checkpoint.Verifier {
+func (w *Witness) Verifiers() []*checkpoint.Verifier { return verifiersOf(w.signers) }
+
+func verifiersOf(signers []*checkpoint.Signer) []*checkpoint.Verifier {
 	var vs []*checkpoint.Verifier
-	for _, s := range w.signers {
+	for _, s := range signers {
 		vs = append(vs, s.Verifier())
 	}
 	return vs
@@ -312,7 +321,7 @@ func logStatus(set *logSet, heads map[string]*head) []LogStatus {
 	for _, o := range slices.Sorted(maps.Keys(origins)) {
 		s := LogStatus{Origin: o, OriginHash: originHash(o)}
 		if l := set.byOrigin[o]; l != nil {
-			s.URL = l.url
+			s.URL = l.remote.URL
 			for _, k := range l.keys {
 				s.Keys = append(s.Keys, k.VKey())
 			}

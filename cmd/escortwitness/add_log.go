@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ type addLogOptions struct {
 	dir, origin, url, contact, list string
 	qpd                             int64
 	mirror                          bool
+	access                          witness.Access
 }
 
 func newAddLogCommand() *cobra.Command {
@@ -49,8 +51,12 @@ what was decided here.`,
 	f.Int64Var(&o.qpd, "qpd", 0, "how many requests a `day` the log may make; 0 leaves it to serve --rate")
 	f.BoolVar(&o.mirror, "mirror", false, "let the mirror keep a full copy of the log")
 	f.StringVar(&o.contact, "contact", "", "how to reach the log's operator")
+	f.StringVar(&o.access.TokenFile, "token-file", "", "`file` with the bearer token the mirror reads the log with")
+	f.StringVar(&o.access.CAFile, "ca-file", "", "PEM `file` of the authorities that vouch for the log to the mirror, instead of the system's")
+	f.StringVar(&o.access.TLSCert, "tls-cert", "", "PEM `file` of the certificate the mirror reads the log with")
+	f.StringVar(&o.access.TLSKey, "tls-key", "", "PEM `file` of the key of --tls-cert")
 	f.StringVar(&o.list, "list", "", "add the logs of this log list `file`")
-	fromCommandLineOnly(cmd, "origin", "url", "qpd", "mirror", "contact", "list")
+	fromCommandLineOnly(cmd, "origin", "url", "qpd", "mirror", "contact", "list", "token-file", "ca-file", "tls-cert", "tls-key")
 	return cmd
 }
 
@@ -63,13 +69,16 @@ func (o *addLogOptions) addKeys(stderr io.Writer, vkeys []string) error {
 			return usageErrorf("--mirror: this witness was made without a mirror (init --mirror-name)")
 		}
 	}
+	if err := o.checkAccess(); err != nil {
+		return err
+	}
 	var entries []witness.LogEntry
 	for _, s := range vkeys {
 		v, err := checkpoint.ParseVKey(s)
 		if err != nil {
 			return usageErrorf("%w", err)
 		}
-		e := witness.LogEntry{Key: v, Origin: v.Name(), URL: o.url, Contact: o.contact, QPD: o.qpd, Mirror: o.mirror}
+		e := witness.LogEntry{Key: v, Origin: v.Name(), URL: o.url, Contact: o.contact, QPD: o.qpd, Mirror: o.mirror, Access: o.access}
 		if o.origin != "" {
 			e.Origin = o.origin
 		}
@@ -89,6 +98,29 @@ func (o *addLogOptions) addKeys(stderr io.Writer, vkeys []string) error {
 	return nil
 }
 
+// checkAccess makes the paths those that serve finds, wherever it is started.
+func (o *addLogOptions) checkAccess() error {
+	if o.access != (witness.Access{}) && (!o.mirror || o.url == "") {
+		return usageErrorf("--token-file, --ca-file, --tls-cert and --tls-key are for the mirror to read the log: give --mirror and --url too")
+	}
+	if (o.access.TLSCert == "") != (o.access.TLSKey == "") {
+		return usageErrorf("--tls-cert and --tls-key go together")
+	}
+	for _, path := range []*string{&o.access.TokenFile, &o.access.CAFile, &o.access.TLSCert, &o.access.TLSKey} {
+		if *path == "" {
+			continue
+		}
+		if _, err := os.Stat(*path); err != nil {
+			return usageErrorf("%w", err)
+		}
+		var err error
+		if *path, err = filepath.Abs(*path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // entryOrigin returns the origin of the entries so far, or the one to begin with.
 func entryOrigin(entries []witness.LogEntry, origin string) string {
 	if len(entries) == 0 {
@@ -98,7 +130,7 @@ func entryOrigin(entries []witness.LogEntry, origin string) string {
 }
 
 func (o *addLogOptions) addList(cmd *cobra.Command, args []string) error {
-	if len(args) != 0 || o.origin != "" || o.url != "" || o.qpd != 0 || o.mirror || o.contact != "" {
+	if len(args) != 0 || o.origin != "" || o.url != "" || o.qpd != 0 || o.mirror || o.contact != "" || o.access != (witness.Access{}) {
 		return usageErrorf("--list takes everything from the list: give no keys and no other flags")
 	}
 	var data []byte

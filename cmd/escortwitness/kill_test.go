@@ -95,9 +95,9 @@ func (w *witnessed) seen() (int64, int64) {
 
 // TestE2EKill kills the witness at random moments under load. Afterwards it never
 // answers with anything smaller than, or inconsistent with, what it had answered.
-// ESCORTWITNESS_KILLS says how often; 10 by default.
+// ESCORTWITNESS_KILLS says how often; 50 by default.
 func TestE2EKill(t *testing.T) {
-	kills := 10
+	kills := 50
 	if s := os.Getenv("ESCORTWITNESS_KILLS"); s != "" {
 		var err error
 		if kills, err = strconv.Atoi(s); err != nil {

@@ -25,6 +25,7 @@ import (
 
 	"github.com/escortlog/escortlog/witness"
 	"github.com/escortlog/escortlog/witness/bastion"
+	"github.com/escortlog/escortlog/witness/clients"
 	"github.com/escortlog/escortlog/witness/journal"
 	"github.com/escortlog/escortlog/witness/mirror"
 )
@@ -37,7 +38,8 @@ type serveOptions struct {
 	noListen                bool
 	tlsCert, tlsKey         string
 	bastion, bastionCA      string
-	rate                    float64
+	rate, clientRate        float64
+	trustedProxies          []string
 	pullEvery               time.Duration
 	passphraseFile          string
 	logLevel, logFormat     string
@@ -75,6 +77,8 @@ hash that the bastion's operator must let in, and the path, are said at the star
 	f.StringVar(&o.tlsCert, "tls-cert", "", "PEM `file` with the TLS certificate chain")
 	f.StringVar(&o.tlsKey, "tls-key", "", "PEM `file` with the key of --tls-cert")
 	f.Float64Var(&o.rate, "rate", witness.DefaultRate, "cosignatures a second for one log; negative: no limit")
+	f.Float64Var(&o.clientRate, "client-rate", clients.DefaultRate, "refused requests a second of one address before it is turned away; negative: no limit")
+	f.StringSliceVar(&o.trustedProxies, "trusted-proxy", nil, "address or CIDR `prefix` of a proxy whose X-Forwarded-For is believed, beside this host")
 	f.DurationVar(&o.pullEvery, "pull-every", 10*time.Second, "how often the mirror looks for new entries of logs with a URL; 0: it waits for uploads")
 	f.StringVar(&o.passphraseFile, "passphrase-file", "", "`file` whose first line is the private keys' passphrase; without it, asked at the terminal")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -100,10 +104,14 @@ func (o *serveOptions) run(ctx context.Context, stderr io.Writer) (err error) {
 	if err := certs.load(); err != nil {
 		return err
 	}
+	budget, err := o.clients()
+	if err != nil {
+		return err
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	w, err := witness.Open(witness.Config{
-		Dir: o.dir, Rate: o.rate, Passphrase: passphraseFrom(o.passphraseFile), Logger: logger, Registry: registry,
+		Dir: o.dir, Rate: o.rate, Clients: budget, Passphrase: passphraseFrom(o.passphraseFile), Logger: logger, Registry: registry,
 	})
 	if errors.Is(err, witness.ErrPassphrase) {
 		return usageErrorf("%w", err)
@@ -116,7 +124,7 @@ func (o *serveOptions) run(ctx context.Context, stderr io.Writer) (err error) {
 	for _, v := range w.VKeys() {
 		logger.Info("vkey", "vkey", v)
 	}
-	handler, m, err := withMirror(w, logger)
+	handler, m, err := withMirror(w, budget, logger)
 	if err != nil {
 		return err
 	}
@@ -170,7 +178,7 @@ func (o *serveOptions) serve(ctx context.Context, w *witness.Witness, m *mirror.
 		})
 	}
 	if through != nil {
-		g.Go(func() error { return bastion.Serve(ctx, *through, newServer(h, logger), shutdownTime) })
+		g.Go(func() error { return bastion.Serve(ctx, *through, newServer(fromBastion(h), logger), shutdownTime) })
 	}
 	if l != nil {
 		server := newServer(h, logger)
@@ -186,11 +194,11 @@ func (o *serveOptions) serve(ctx context.Context, w *witness.Witness, m *mirror.
 const mirrorPrefix = "/mirror"
 
 // withMirror returns the handler of the witness and of the mirror beside it, if there is one.
-func withMirror(w *witness.Witness, logger *slog.Logger) (http.Handler, *mirror.Mirror, error) {
+func withMirror(w *witness.Witness, budget *clients.Budget, logger *slog.Logger) (http.Handler, *mirror.Mirror, error) {
 	if len(w.MirrorSigners()) == 0 {
 		return w.Handler(), nil, nil
 	}
-	m, err := mirror.Open(mirror.Config{Dir: w.MirrorDir(), Signers: w.MirrorSigners(), Source: w, Logger: logger})
+	m, err := mirror.Open(mirror.Config{Dir: w.MirrorDir(), Signers: w.MirrorSigners(), Source: w, Clients: budget, Logger: logger})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -203,6 +211,34 @@ func withMirror(w *witness.Witness, logger *slog.Logger) (http.Handler, *mirror.
 	mux.Handle("/add-entries", copies)
 	mux.Handle(mirrorPrefix+"/", copies)
 	return mux, m, nil
+}
+
+// clients is what each address may cost.
+func (o *serveOptions) clients() (*clients.Budget, error) {
+	if o.clientRate == 0 {
+		return nil, usageErrorf("--client-rate 0 would turn everybody away who errs once; a negative rate is no limit")
+	}
+	c := clients.Config{Rate: o.clientRate}
+	for _, s := range o.trustedProxies {
+		p, err := clients.ParsePrefix(s)
+		if err != nil {
+			return nil, usageErrorf("--trusted-proxy %q: %w", s, err)
+		}
+		c.Trusted = append(c.Trusted, p)
+	}
+	return clients.New(c), nil
+}
+
+// fromBastion lets each request come from where the bastion says: "the bastion MUST remove all
+// X-Forwarded-For headers from the request, add a single X-Forwarded-For header with the IP address of
+// the client".
+func fromBastion(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = r.Clone(r.Context())
+		r.RemoteAddr = r.Header.Get("X-Forwarded-For")
+		r.Header.Del("X-Forwarded-For")
+		h.ServeHTTP(w, r)
+	})
 }
 
 // open listens and says where.

@@ -38,6 +38,13 @@ type settings struct {
 	// Cosignatures a second that one log gets at most, with bursts of ten
 	// seconds' worth. A negative number is no limit.
 	Rate string `yaml:"rate"`
+	// Refused requests a second of one client address, with bursts of twenty seconds' worth, before it
+	// is turned away. A negative number is no limit. Requests from this host that do not say for
+	// whom they are made are never turned away.
+	ClientRate string `yaml:"client-rate"`
+	// Addresses or CIDR prefixes, separated by commas, of proxies whose X-Forwarded-For is believed
+	// beside this host's.
+	TrustedProxy string `yaml:"trusted-proxy"`
 	// How often the mirror looks for new entries of logs with a URL, as "10s".
 	PullEvery string `yaml:"pull-every"`
 	// File whose first line is the passphrase of the private keys.

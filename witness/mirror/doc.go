@@ -24,7 +24,7 @@
 //
 // # What is checked when reading
 //
-// A bundle is served only if its entries hash to the hash tile beside it, so a bit that flipped in
-// either is an error and is never served. Hash tiles by themselves are served as they are: whoever
-// uses them checks against the checkpoint.
+// A bundle is served only if its entries hash to the hash tile beside it, a full hash tile only if it
+// hashes to what the tile above says, and those at the right edge only if together they hash to the
+// root of the mirror checkpoint. So a bit that flipped in any of them is an error and is never served.
 package mirror

@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/escortlog/escortlog/log/tile"
 )
 
 const (
-	// maxUploads is how many uploads run at once; each holds one package, at most 16 MiB.
-	maxUploads = 8
 	// packageTime is how long a client may take for one package, and for the answer.
 	packageTime = 30 * time.Second
 )
@@ -28,26 +27,23 @@ const (
 // prefix is the monitoring prefix, as in "/mirror".
 func (m *Mirror) Handler(prefix string) http.Handler {
 	mux := http.NewServeMux()
-	uploads := make(chan struct{}, maxUploads)
-	mux.HandleFunc("POST /add-entries", func(w http.ResponseWriter, r *http.Request) {
-		// "mirrors SHOULD send an Accept-Encoding header that includes gzip"
-		w.Header().Set("Accept-Encoding", "gzip")
-		w.Header().Set("Cache-Control", "no-store")
-		select {
-		case uploads <- struct{}{}:
-			defer func() { <-uploads }()
-			m.upload(w, r)
-		default:
-			w.Header().Set("Retry-After", "5")
-			http.Error(w, "too many uploads at once", http.StatusServiceUnavailable)
-		}
-	})
+	mux.HandleFunc("POST /add-entries", m.upload)
 	mux.HandleFunc("GET "+prefix+"/{hash}/checkpoint", m.serveCheckpoint)
 	mux.HandleFunc("GET "+prefix+"/{hash}/tile/{path...}", m.serveTile)
 	return mux
 }
 
 func (m *Mirror) upload(w http.ResponseWriter, r *http.Request) {
+	// "mirrors SHOULD send an Accept-Encoding header that includes gzip"
+	w.Header().Set("Accept-Encoding", "gzip")
+	w.Header().Set("Cache-Control", "no-store")
+	addr := m.Clients.Addr(r)
+	if ok, after := m.Clients.Allowed(addr); !ok {
+		w.Header().Set("Retry-After", strconv.Itoa(int(after.Seconds())+1))
+		w.Header().Set("Connection", "close")
+		http.Error(w, "too many requests from your address were refused lately", http.StatusTooManyRequests)
+		return
+	}
 	if ct := r.Header.Get("Content-Type"); ct != "application/octet-stream" {
 		http.Error(w, "the body must be application/octet-stream", http.StatusUnsupportedMediaType)
 		return
@@ -73,7 +69,7 @@ func (m *Mirror) upload(w http.ResponseWriter, r *http.Request) {
 		_ = control.SetWriteDeadline(time.Now().Add(2 * packageTime))
 	}
 	more()
-	a := m.addEntries(r.Context(), body, more)
+	a := m.addEntries(r.Context(), body, visitor{addr: addr, more: more})
 	switch a.status {
 	case http.StatusOK:
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -82,7 +78,11 @@ func (m *Mirror) upload(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/x.tlog.mirror-info")
 		w.WriteHeader(a.status)
 		fmt.Fprintf(w, "%d\n%d\n%s\n", a.pending.cp.Size, a.next, base64.StdEncoding.EncodeToString(ticketOf(a.pending)))
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, a.reason, a.status)
 	default:
+		m.Clients.Failed(addr)
 		http.Error(w, a.reason, a.status)
 	}
 }
@@ -132,7 +132,7 @@ func (m *Mirror) serveTile(w http.ResponseWriter, r *http.Request) {
 	if t.Level < 0 {
 		data, err = l.store.bundle(t)
 	} else {
-		data, err = l.store.read(t)
+		data, err = l.store.hashes(r.Context(), t, h.cp)
 	}
 	if err != nil {
 		m.Logger.Error("a tile cannot be served", "origin", l.origin, "tile", t.Path(), "error", err)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/tile"
+	"github.com/escortlog/escortlog/witness/clients"
 	"github.com/escortlog/escortlog/witness/journal"
 	"github.com/escortlog/escortlog/witness/subtree"
 )
@@ -40,6 +41,7 @@ type Config struct {
 	Dir     string               // made if missing
 	Signers []*checkpoint.Signer // of the mirror: another name and other keys than the witness's
 	Source  Source
+	Clients *clients.Budget // of those who upload over HTTP; nil is one with its defaults
 	Logger  *slog.Logger
 	Now     func() time.Time
 }
@@ -49,6 +51,7 @@ type Mirror struct {
 	Config
 	excess  int64            // maxExcess, but in tests
 	journal *journal.Journal // the mirror checkpoint of each log, by origin
+	uploads uploads
 
 	mu   sync.Mutex
 	logs map[string]*copied // by origin hash
@@ -79,6 +82,9 @@ func Open(c Config) (*Mirror, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Clients == nil {
+		c.Clients = clients.New(clients.Config{Now: c.Now})
 	}
 	m := &Mirror{Config: c, excess: maxExcess, logs: map[string]*copied{}}
 	path := filepath.Join(c.Dir, "journal")
@@ -185,8 +191,8 @@ func refuse(status int, format string, args ...any) *answer {
 	return &answer{status: status, reason: fmt.Sprintf(format, args...)}
 }
 
-// addEntries reads and judges one add-entries request. more is called before each package is read.
-func (m *Mirror) addEntries(ctx context.Context, body io.Reader, more func()) *answer {
+// addEntries reads and judges one add-entries request.
+func (m *Mirror) addEntries(ctx context.Context, body io.Reader, from visitor) *answer {
 	h, err := readHeader(body)
 	if err != nil {
 		return refuse(http.StatusBadRequest, "%v", err)
@@ -195,6 +201,11 @@ func (m *Mirror) addEntries(ctx context.Context, body io.Reader, more func()) *a
 	if keys == nil {
 		return refuse(http.StatusNotFound, "no log with the origin %q is mirrored here", h.origin)
 	}
+	leave, refusal := m.uploads.enter(h.origin, from.addr)
+	if refusal != nil {
+		return refusal
+	}
+	defer leave()
 	note, ok := m.Source.Pending(h.origin)
 	if !ok {
 		return refuse(http.StatusUnprocessableEntity, "no checkpoint of %q was added yet", h.origin)
@@ -213,7 +224,7 @@ func (m *Mirror) addEntries(ctx context.Context, body io.Reader, more func()) *a
 	}
 	at, saved := h.start, false
 	for at < h.end {
-		more()
+		from.more()
 		p, err := readPackage(body, at, h.end)
 		if errors.Is(err, errMalformed) {
 			return refuse(http.StatusUnprocessableEntity, "%v", err)

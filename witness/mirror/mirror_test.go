@@ -12,16 +12,19 @@ import (
 	mathrand "math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/tile"
+	"github.com/escortlog/escortlog/witness/clients"
 	"github.com/escortlog/escortlog/witness/subtree"
 )
 
@@ -159,8 +162,13 @@ func (w *world) open(t testing.TB, dir string) *Mirror {
 	return m
 }
 
+var visitors atomic.Uint32
+
+// send uploads from an address of its own.
 func (m *Mirror) send(body []byte) *answer {
-	return m.addEntries(context.Background(), bytes.NewReader(body), func() {})
+	n := visitors.Add(1)
+	addr := netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
+	return m.addEntries(context.Background(), bytes.NewReader(body), visitor{addr, func() {}})
 }
 
 // verify reads the whole copy over HTTP as a client does and compares it with the log.
@@ -501,32 +509,60 @@ func TestConcurrentUploads(t *testing.T) {
 	w.verify(t, m, 900)
 }
 
-// A flipped bit in a bundle or in a hash tile is never served as an entry, and nothing is signed over it.
+// Of a copy with a flipped bit anywhere, everything is served as it was or not at all.
 func TestDamage(t *testing.T) {
 	w := newWorld(t, 700)
 	dir := filepath.Join(t.TempDir(), "mirror")
 	m := w.open(t, dir)
-	w.cosign(520)
-	expect(t, "upload", m.send(w.body(0, 520, nil)), 200)
-	s := httptest.NewServer(m.Handler("/mirror"))
-	defer s.Close()
+	const size = 520
+	w.cosign(size)
+	expect(t, "upload", m.send(w.body(0, size, nil)), 200)
+	h := m.Handler("/mirror")
+	get := func(x tile.Tile) (int, []byte) {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/mirror/"+originHash("log.example/one")+"/"+x.Path(), nil))
+		return rec.Code, rec.Body.Bytes()
+	}
+	served := map[tile.Tile][]byte{}
+	for level := tile.Entries; level < 2; level++ {
+		for n := range int64(3) {
+			for _, width := range []int{1, 2, 7, 8, 255, 256} {
+				if x := (tile.Tile{Level: level, N: n, W: width}); width <= tile.WidthAt(level, n, size) {
+					status, data := get(x)
+					if status != 200 {
+						t.Fatalf("%s: %d", x.Path(), status)
+					}
+					served[x] = data
+				}
+			}
+		}
+	}
 	l, _ := m.find(originHash("log.example/one"))
-	for _, path := range []string{"tile/entries/000", "tile/0/000"} {
-		file := filepath.Join(l.store.dir, path)
+	for _, path := range []string{"entries/000", "entries/001", "entries/002.p/8", "0/000", "0/001", "0/002.p/8", "1/000.p/2"} {
+		file := filepath.Join(l.store.dir, "tile", path)
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		data[100] ^= 1
-		if err := os.WriteFile(file, data, 0o600); err != nil {
-			t.Fatal(err)
+		for _, at := range []int{0, 1, 33, len(data) - 1} {
+			data[at] ^= 1
+			if err := os.WriteFile(file, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			refused := 0
+			for x, want := range served {
+				switch status, got := get(x); {
+				case status == 500:
+					refused++
+				case status != 200 || !bytes.Equal(got, want):
+					t.Errorf("%s damaged at %d: %s is served wrong, %d", path, at, x.Path(), status)
+				}
+			}
+			if refused == 0 {
+				t.Errorf("%s damaged at %d: nobody noticed", path, at)
+			}
+			data[at] ^= 1
 		}
-		resp, err := http.Get(s.URL + "/mirror/" + originHash("log.example/one") + "/tile/entries/000")
-		if err != nil || resp.StatusCode != 500 {
-			t.Errorf("%s damaged: %v %v", path, resp.Status, err)
-		}
-		_ = resp.Body.Close()
-		data[100] ^= 1
 		if err := os.WriteFile(file, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -551,6 +587,68 @@ func TestDamage(t *testing.T) {
 	}
 	if _, err := Open(Config{Dir: dir, Signers: w.mirror, Source: w}); err == nil {
 		t.Error("a missing bundle is not noticed at the start")
+	}
+}
+
+// Neither one log nor one client takes all there is.
+func TestUploadsAtOnce(t *testing.T) {
+	var u uploads
+	var leave []func()
+	enter := func(origin, who string, ok bool) {
+		t.Helper()
+		l, refusal := u.enter(origin, netip.MustParseAddr(who))
+		if (refusal == nil) != ok {
+			t.Fatalf("%s by %s: %v", origin, who, refusal)
+		}
+		if ok {
+			leave = append(leave, l)
+		} else if refusal.status != 503 {
+			t.Errorf("%d", refusal.status)
+		}
+	}
+	for i := range 8 {
+		enter("a", fmt.Sprintf("192.0.2.%d", i), true)
+	}
+	enter("a", "192.0.2.99", false) // the log has its share
+	for i := range 4 {
+		enter(fmt.Sprintf("b%d", i), "198.51.100.1", true)
+	}
+	enter("c", "198.51.100.1", false) // the address has its share
+	for i := range 4 {
+		enter(fmt.Sprintf("d%d", i), fmt.Sprintf("203.0.113.%d", i), true)
+	}
+	enter("e", "192.0.2.50", false) // all is taken
+	for _, l := range leave {
+		l()
+	}
+	if u.total != 0 || len(u.byLog) != 0 || len(u.byWho) != 0 {
+		t.Errorf("something is left: %d %v %v", u.total, u.byLog, u.byWho)
+	}
+}
+
+// Somebody who sends nonsense is turned away after a while, before it is read.
+func TestUploadersAreBounded(t *testing.T) {
+	w := newWorld(t, 10)
+	m, err := Open(Config{Dir: filepath.Join(t.TempDir(), "mirror"), Signers: w.mirror, Source: w, Clients: clients.New(clients.Config{Rate: 0.1})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	h := m.Handler("/mirror")
+	post := func(who string) int {
+		rec, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/add-entries", strings.NewReader("nonsense"))
+		r.RemoteAddr = who + ":1"
+		r.Header.Set("Content-Type", "application/octet-stream")
+		h.ServeHTTP(rec, r)
+		return rec.Code
+	}
+	for _, want := range []int{400, 400, 429} {
+		if got := post("192.0.2.1"); got != want {
+			t.Errorf("%d, want %d", got, want)
+		}
+	}
+	if got := post("192.0.2.2"); got != 400 {
+		t.Errorf("somebody else: %d", got)
 	}
 }
 

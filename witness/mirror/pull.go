@@ -29,8 +29,8 @@ const (
 // Witness is what pulling needs beyond a Source.
 type Witness interface {
 	Source
-	// MirrorURLs returns where the tiles of each mirrored log are, by origin; logs without a URL are left out.
-	MirrorURLs() map[string]string
+	// MirrorRemotes returns where each mirrored log is read, by origin; logs without a URL are left out.
+	MirrorRemotes() map[string]Remote
 	// AddCheckpoint judges a body of add-checkpoint.
 	AddCheckpoint(body []byte) (lines []byte, err error)
 }
@@ -38,11 +38,10 @@ type Witness interface {
 // Pull keeps the copies of all logs with a URL up to date until ctx ends, looking
 // every so often: it reads the log's checkpoint, has the witness beside the mirror check
 // and cosign it, and then reads the entries. What it reads is proven like what anybody
-// uploads: the log's web server is not trusted.
+// uploads: the log's web server is not trusted. client reads all logs; nil is one for each that shows it
+// the token and the certificate of its Remote.
 func (m *Mirror) Pull(ctx context.Context, w Witness, client *http.Client, every time.Duration) {
-	if client == nil {
-		client = &http.Client{Timeout: pullTimeout}
-	}
+	remotes := &remotes{given: client}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -51,10 +50,13 @@ func (m *Mirror) Pull(ctx context.Context, w Witness, client *http.Client, every
 			return
 		case <-timer.C:
 		}
-		for origin, url := range w.MirrorURLs() {
-			err := m.pullLog(ctx, w, &reader{client: client, url: strings.TrimSuffix(url, "/")}, origin)
+		for origin, remote := range w.MirrorRemotes() {
+			r, err := remotes.reader(remote)
+			if err == nil {
+				err = m.pullLog(ctx, w, r, origin)
+			}
 			if err != nil && ctx.Err() == nil {
-				m.Logger.Warn("pulling a log failed; trying again later", "origin", origin, "url", url, "error", err)
+				m.Logger.Warn("pulling a log failed; trying again later", "origin", origin, "url", remote.URL, "error", err)
 			}
 		}
 		timer.Reset(every)
@@ -171,7 +173,8 @@ func (r *reader) offer(ctx context.Context, w Witness, origin string, keys []*ch
 type reader struct {
 	client *http.Client
 	url    string
-	size   int64 // of the tree that is read
+	token  string // none if empty
+	size   int64  // of the tree that is read
 	cache  map[tile.Tile][]byte
 }
 
@@ -231,6 +234,9 @@ func (r *reader) get(ctx context.Context, path string, limit int64) ([]byte, err
 		return nil, fmt.Errorf("reading the log: %w", err)
 	}
 	req.Header.Set("User-Agent", pullAgent)
+	if r.token != "" {
+		req.Header.Set("Authorization", "Bearer "+r.token)
+	}
 	resp, err := r.client.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("reading the log: %w", err)

@@ -70,7 +70,7 @@ func (w *web) set(size int64, lie string) {
 	w.size, w.lie = size, lie
 }
 
-func (w *web) MirrorURLs() map[string]string { return nil }
+func (w *web) MirrorRemotes() map[string]Remote { return nil }
 
 // AddCheckpoint is a witness that checks the one thing these tests vary: the proof.
 func (w *web) AddCheckpoint(body []byte) ([]byte, error) {
@@ -189,11 +189,11 @@ type withURL struct {
 	asked  *int
 }
 
-func (w withURL) MirrorURLs() map[string]string {
+func (w withURL) MirrorRemotes() map[string]Remote {
 	if *w.asked++; *w.asked == 3 {
 		w.cancel()
 	}
-	return map[string]string{"log.example/one": w.url}
+	return map[string]Remote{"log.example/one": {URL: w.url}}
 }
 
 func TestReaderLimits(t *testing.T) {

@@ -1,7 +1,6 @@
 package mirror
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -192,26 +191,6 @@ func leafHashes(entries [][]byte) []byte {
 		out = append(out, h[:]...)
 	}
 	return out
-}
-
-// bundle returns an entry bundle after checking it against its hash tile.
-func (s store) bundle(t tile.Tile) ([]byte, error) {
-	data, err := s.read(t)
-	if err != nil {
-		return nil, err
-	}
-	entries, err := tile.SplitBundle(data, t.W)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s: %w", errCorrupt, t.Path(), err)
-	}
-	hashes, err := s.read(tile.Tile{Level: 0, N: t.N, W: t.W})
-	if err != nil {
-		return nil, err
-	}
-	if !bytes.Equal(leafHashes(entries), hashes) {
-		return nil, fmt.Errorf("%w: the entries of %s do not hash to their tile", errCorrupt, t.Path())
-	}
-	return data, nil
 }
 
 // complete writes the hash tiles of a tree that has grown from old to size leaves, all of whose bundles are there.
