@@ -83,6 +83,7 @@ func commands() []*cobra.Command {
 		newSubmitCommand(),
 		newProofCommand(),
 		newVerifyCommand(),
+		newDiscloseCommand(),
 		newAuditCommand(),
 		newSessionCommand(),
 		newChangeCommand(),

@@ -47,7 +47,9 @@ func TestScripts(t *testing.T) {
 		},
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("CLOUDTRAIL", cloudTrailFolder())
-			return nil
+			sessions, err := filepath.Abs("../../testdata/sessions")
+			env.Setenv("SESSIONS", sessions)
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"log":    scriptLog,

@@ -19,7 +19,9 @@ type verifyOptions struct {
 	leaf     string
 	envelope string
 	signers  []string
-	json     bool
+	// disclosure is a file with what some commitments in the event stand for.
+	disclosure string
+	json       bool
 }
 
 func newVerifyCommand() *cobra.Command {
@@ -36,6 +38,11 @@ This does not say that the event's signers were registered for its source and
 type, which takes the whole log: see "escortlog audit". With --signer, the
 event must bear a valid signature by each of those keys.
 
+Of every commitment in the event it is said whether its content was disclosed or is
+withheld. With --disclosure, what that file holds must open commitments of this
+event (see "escortlog disclose"); where it does not, the pointer is named and the
+exit code is 2.
+
 Exit code 0: proven. 2: it is not, or the quorum is not met.`,
 		Example: `  escortlog verify --policy policy.txt --leaf receipts/7.leaf receipts/7.tlog-proof
   escortlog verify --policy policy.txt --envelope event.dsse.json event.tlog-proof`,
@@ -47,8 +54,9 @@ Exit code 0: proven. 2: it is not, or the quorum is not met.`,
 	f.StringVar(&o.leaf, "leaf", "", "`file` with the leaf, as submit --receipts keeps it")
 	f.StringVar(&o.envelope, "envelope", "", "`file` with the signed DSSE envelope, in place of --leaf")
 	f.StringArrayVar(&o.signers, "signer", nil, "public key `file` (SPKI PEM) that must have signed the event; may be repeated")
+	f.StringVar(&o.disclosure, "disclosure", "", "`file` of disclosures that must open commitments in the event")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
-	fromCommandLineOnly(cmd, "leaf", "envelope", "signer")
+	fromCommandLineOnly(cmd, "leaf", "envelope", "signer", "disclosure")
 	return cmd
 }
 
@@ -67,17 +75,26 @@ func (o *verifyOptions) run(cmd *cobra.Command, name string) error {
 	if err != nil {
 		return err
 	}
-	v, err := o.verify(cmd.InOrStdin(), name, policy)
-	if err == nil {
-		err = v.CheckSignatures(keys...)
-		if err != nil {
-			err = withCode(exitIntegrity, err)
+	var disclosures []client.Disclosure
+	if o.disclosure != "" {
+		if disclosures, err = readDisclosures(cmd.InOrStdin(), o.disclosure); err != nil {
+			return err
 		}
 	}
+	v, err := o.verify(cmd.InOrStdin(), name, policy)
 	if err != nil {
 		return &exitError{code: proofCode(err), err: fmt.Errorf("not proven: %w", err)}
 	}
+	if err := v.CheckSignatures(keys...); err != nil {
+		return &exitError{code: exitIntegrity, err: fmt.Errorf("not proven: %w", err)}
+	}
 	r := describeVerification(v, o.signers)
+	// What is no event has no commitments; r says that it is none.
+	if r.Type != "" || len(disclosures) > 0 {
+		if r.Committed, err = client.CheckDisclosures(v.Entry, v.LeafHash, disclosures); err != nil {
+			return &exitError{code: exitIntegrity, err: fmt.Errorf("not proven: %w", err)}
+		}
+	}
 	if o.json {
 		return printJSON(cmd.OutOrStdout(), r)
 	}
@@ -151,21 +168,23 @@ func proofCode(err error) int {
 
 // verification is what verify prints.
 type verification struct {
-	Proven     bool       `json:"proven"`
-	Origin     string     `json:"origin"`
-	Index      int64      `json:"index"`
-	LeafHash   tlog.Hash  `json:"leafHash"`
-	Time       int64      `json:"time"` // ms since the epoch, when the log took it
-	Size       int64      `json:"size"`
-	Root       tlog.Hash  `json:"root"`
-	Cosigners  []cosigner `json:"cosigners"`
-	Type       string     `json:"type,omitempty"`
-	Source     string     `json:"source,omitempty"`
-	ID         string     `json:"id,omitempty"`
-	Subject    string     `json:"subject,omitempty"`
-	KeyIDs     []string   `json:"keyids"`  // of the event's signatures
-	Checked    []string   `json:"signers"` // files of the keys whose signatures were checked
-	NotChecked []string   `json:"notChecked"`
+	Proven    bool       `json:"proven"`
+	Origin    string     `json:"origin"`
+	Index     int64      `json:"index"`
+	LeafHash  tlog.Hash  `json:"leafHash"`
+	Time      int64      `json:"time"` // ms since the epoch, when the log took it
+	Size      int64      `json:"size"`
+	Root      tlog.Hash  `json:"root"`
+	Cosigners []cosigner `json:"cosigners"`
+	Type      string     `json:"type,omitempty"`
+	Source    string     `json:"source,omitempty"`
+	ID        string     `json:"id,omitempty"`
+	Subject   string     `json:"subject,omitempty"`
+	// Committed are the commitments in the event.
+	Committed  []client.Committed `json:"committed,omitempty"`
+	KeyIDs     []string           `json:"keyids"`  // of the event's signatures
+	Checked    []string           `json:"signers"` // files of the keys whose signatures were checked
+	NotChecked []string           `json:"notChecked"`
 }
 
 type cosigner struct {
@@ -211,6 +230,7 @@ func (r *verification) print(w io.Writer) error {
 		p.line("id", "%s", r.ID)
 		p.line("subject", "%s", r.Subject)
 	}
+	printCommitted(p, r.Committed)
 	for _, id := range r.KeyIDs {
 		p.line("signature", "%s", id)
 	}
