@@ -56,6 +56,10 @@ e2e: ## run the real programs against each other and against foreign ones
 bench: ## run the benchmarks (BENCH=regexp BENCHTIME=3s)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -benchmem -timeout 30m $(PKGS)
 
+.PHONY: bench-witness
+bench-witness: ## the witness against raw signing, raw fsync and litewitness, with ratios
+	go test -tags e2e -run '^$$' -bench E2EWitness -benchtime 1x -timeout 30m ./cmd/escortwitness
+
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, errcheck, ineffassign, unparam
 	@.ci/lint

@@ -27,7 +27,7 @@ import (
 )
 
 // binary builds the program as operators run it.
-func binary(t *testing.T) string {
+func binary(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "escortwitness")
 	cmd := exec.Command("go", "build", "-o", path, ".")
@@ -45,7 +45,7 @@ type process struct {
 	log *bytes.Buffer
 }
 
-func startServe(t *testing.T, bin, dir string) *process {
+func startServe(t testing.TB, bin, dir string) *process {
 	t.Helper()
 	addr := filepath.Join(dir, "addr")
 	if err := os.Remove(addr); err != nil && !os.IsNotExist(err) {

@@ -39,7 +39,7 @@ func (s *said) String() string {
 }
 
 // background starts a program that runs until the test ends.
-func background(t *testing.T, dir, name string, args ...string) *said {
+func background(t testing.TB, dir, name string, args ...string) *said {
 	t.Helper()
 	cmd, out := exec.Command(name, args...), &said{}
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, out
@@ -54,7 +54,7 @@ func background(t *testing.T, dir, name string, args ...string) *said {
 }
 
 // await waits until a pattern is there and returns its first group.
-func await(t *testing.T, out *said, pattern string) string {
+func await(t testing.TB, out *said, pattern string) string {
 	t.Helper()
 	re := regexp.MustCompile(pattern)
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
@@ -67,19 +67,20 @@ func await(t *testing.T, out *said, pattern string) string {
 	}
 }
 
-// TestE2EConformanceOfLitewitness: the suite runs on somebody else's witness and finds where
-// it departs from the text, and only there.
-func TestE2EConformanceOfLitewitness(t *testing.T) {
+// litewitness is a running witness of somebody else's making.
+type litewitness struct {
+	bin, dir, url, vkey string
+}
+
+// startLitewitness builds and starts litewitness.
+func startLitewitness(t testing.TB) *litewitness {
+	t.Helper()
 	bin := t.TempDir()
 	build := exec.Command("go", "build", "-o", bin+"/", "./litehost", "filippo.io/torchwood/cmd/litewitness")
 	build.Dir = filepath.Join("..", "..", "testdata", "foreign")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
-	}
-	keys, err := conformance.GenerateKeys()
-	if err != nil {
-		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	// Names relative to the folder: the path of a unix socket must be short.
@@ -104,20 +105,36 @@ func TestE2EConformanceOfLitewitness(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out)
 		}
 	}
-	for _, log := range []*conformance.Log{keys.Main, keys.Two, keys.Fresh, keys.Long} {
-		// litehost gives a log one key, so the checks of two trusted keys mean nothing here.
-		add := exec.Command(filepath.Join(bin, "litehost"), "add-log", "--db", "lite.db", "--vkey", log.Signers[0].VKey())
-		add.Dir = dir
-		if out, err := add.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+	return &litewitness{bin, dir, "http://" + address, vkey}
+}
+
+// add lets it cosign a log. litehost gives a log one key.
+func (w *litewitness) add(t testing.TB, vkey string) {
+	t.Helper()
+	add := exec.Command(filepath.Join(w.bin, "litehost"), "add-log", "--db", "lite.db", "--vkey", vkey)
+	add.Dir = w.dir
+	if out, err := add.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	v, err := checkpoint.ParseVKey(vkey)
+}
+
+// TestE2EConformanceOfLitewitness: the suite runs on somebody else's witness and finds where
+// it departs from the text, and only there.
+func TestE2EConformanceOfLitewitness(t *testing.T) {
+	keys, err := conformance.GenerateKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lite := startLitewitness(t)
+	for _, log := range []*conformance.Log{keys.Main, keys.Two, keys.Fresh, keys.Long} {
+		lite.add(t, log.Signers[0].VKey()) // so the checks of two trusted keys mean nothing here
+	}
+	v, err := checkpoint.ParseVKey(lite.vkey)
 	if err != nil {
 		t.Fatal(err)
 	}
 	verdicts := map[string]conformance.Verdict{}
-	_, err = conformance.Run(t.Context(), conformance.Config{URL: "http://" + address, Keys: keys, Witness: []*checkpoint.Verifier{v}}, func(r conformance.Result) {
+	_, err = conformance.Run(t.Context(), conformance.Config{URL: lite.url, Keys: keys, Witness: []*checkpoint.Verifier{v}}, func(r conformance.Result) {
 		verdicts[r.ID] = r.Verdict
 	})
 	if err != nil {

@@ -251,12 +251,12 @@ func (o *serveOptions) open(w *witness.Witness, certs *certificates, logger *slo
 	if certs.given() {
 		scheme = "https"
 	}
+	logger.Info("listening", "address", address, "url", scheme+"://"+address, "name", w.Name(), "logs", len(w.Logs()))
 	if o.listenFile != "" {
 		if err := journal.WriteFile(o.listenFile, []byte(address+"\n"), 0o644); err != nil {
 			return nil, errors.Join(err, l.Close())
 		}
 	}
-	logger.Info("listening", "address", address, "url", scheme+"://"+address, "name", w.Name(), "logs", len(w.Logs()))
 	return l, nil
 }
 

@@ -235,7 +235,7 @@ func (c *copies) send(ctx context.Context, r *round, start int64, ticket []byte)
 		_ = w.CloseWithError(c.write(ctx, w, r, start, ticket))
 	})
 	defer writing.Wait()
-	defer body.Close()
+	defer func() { _ = body.Close() }() // ends the writing; there is nothing to lose
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url+"/add-entries", body)
 	if err != nil {
 		return nil, errFinal{fmt.Errorf("the policy's URL: %w", err)}

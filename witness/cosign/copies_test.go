@@ -140,30 +140,30 @@ func readCopy(t *testing.T, l *conformance.Log, n *node, size int64) {
 func TestMirrorInTrouble(t *testing.T) {
 	for name, answer := range map[string]func(rw http.ResponseWriter, r *http.Request){
 		"silent":       func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
-		"none":         func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, "?", 404) },
-		"no such call": func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, "?", 405) },
-		"500":          func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, "?", 500) },
-		"busy":         func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, "?", 503) },
+		"none":         func(rw http.ResponseWriter, _ *http.Request) { http.NotFound(rw, nil) },
+		"no such call": func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusMethodNotAllowed) },
+		"500":          func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusInternalServerError) },
+		"busy":         func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusServiceUnavailable) },
 		"garbage":      func(rw http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(rw, "\x00") },
 		"empty":        func(http.ResponseWriter, *http.Request) {},
 		"wants more": func(rw http.ResponseWriter, _ *http.Request) {
-			rw.WriteHeader(409)
+			rw.WriteHeader(http.StatusConflict)
 			_, _ = io.WriteString(rw, "20\n0\n\n")
 		},
 		"never enough": func(rw http.ResponseWriter, _ *http.Request) {
-			rw.WriteHeader(202)
+			rw.WriteHeader(http.StatusAccepted)
 			_, _ = io.WriteString(rw, "20\n3\n\n")
 		},
 		"another size": func(rw http.ResponseWriter, _ *http.Request) {
-			rw.WriteHeader(409)
+			rw.WriteHeader(http.StatusConflict)
 			_, _ = io.WriteString(rw, "7\n0\n\n")
 		},
 		"no ticket": func(rw http.ResponseWriter, _ *http.Request) {
-			rw.WriteHeader(409)
+			rw.WriteHeader(http.StatusConflict)
 			_, _ = io.WriteString(rw, "20\n0\n")
 		},
 		"bad numbers": func(rw http.ResponseWriter, _ *http.Request) {
-			rw.WriteHeader(409)
+			rw.WriteHeader(http.StatusConflict)
 			_, _ = io.WriteString(rw, "20\n-1\n\n")
 		},
 	} {
