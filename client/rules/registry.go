@@ -132,7 +132,7 @@ func (rec *record) separatedAt(t time.Time) *fact {
 		since := f.data.(*separated).EffectiveAt
 		again := slices.ContainsFunc(rec.enrolled, func(en *fact) bool {
 			back := en.data.(*personSaid).EffectiveAt
-			return en.ref.Index > f.ref.Index && !back.Before(since) && !back.After(t)
+			return !back.Before(since) && !back.After(t)
 		})
 		if t.After(since) && !again {
 			return f

@@ -145,13 +145,12 @@ func (e *Engine) opaqueScript(b *board, v *view) {
 				b.find(OpaqueScript, v.subject(), "the script "+d.ScriptID+" "+strings.Join(says, ", and "), f)
 			}
 		case *fileMoved:
-			mediaType, _, _ := strings.Cut(d.Artifact.MediaType, ";")
-			if d.Direction != "in" || !matchesAny(e.cfg.ScriptMediaTypes, strings.ToLower(strings.TrimSpace(mediaType))) {
+			if d.Direction != "in" || !matchesAny(e.cfg.ScriptMediaTypes, strings.ToLower(d.Artifact.MediaType)) {
 				continue
 			}
 			b.look(OpaqueScript)
 			if !v.stagedDigest(d.Artifact.Digest) {
-				b.find(OpaqueScript, v.subject(), "a file of type "+mediaType+" was transferred to the target and never staged", f)
+				b.find(OpaqueScript, v.subject(), "a file of type "+d.Artifact.MediaType+" was transferred to the target and never staged", f)
 			}
 		}
 	}

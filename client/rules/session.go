@@ -130,7 +130,9 @@ func (e *Engine) settleSession(d dueItem) {
 	e.judgeSession(e.board, s, d.at)
 	e.settleWork(s, d.at)
 	for _, f := range s.facts {
-		e.leave(s.subject(), f)
+		if f.typ != "change.applied" {
+			e.leave(s.subject(), f)
+		}
 	}
 	delete(e.sessions, s.id)
 }
@@ -198,7 +200,8 @@ func (s *session) view(at time.Time) *view {
 		}
 	}
 	v.shifts = shiftsOf(s.id, v.events)
-	v.members = membersOf(v.events)
+	// Who is named in a change is judged with the change.
+	v.members = membersOf(slices.DeleteFunc(slices.Clone(v.events), func(f *fact) bool { return f.typ == "change.applied" }))
 	return v
 }
 

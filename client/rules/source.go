@@ -38,7 +38,7 @@ type source struct {
 	period     time.Duration // promised; 0: none
 	registered bool          // the period is from its registration
 	alive      time.Time     // t of the newest heartbeat, else L of the registration; zero: neither
-	aliveBy    *fact         // nil: the registration
+	aliveBy    *fact         // that heartbeat or registration
 	retired    time.Time     // L; zero: it is not
 
 	// What it sent since the newest period closed, by minute of t.
@@ -321,10 +321,7 @@ func (e *Engine) silence(b *board, s *source, until time.Time, on ...*fact) {
 		return
 	}
 	if gone := until.Sub(s.alive); float64(gone) > e.cfg.Heartbeats*float64(s.period) {
-		if s.aliveBy != nil {
-			on = append(on, s.aliveBy)
-		}
-		b.find(SourceSilent, "source/"+s.uri, fmt.Sprintf("no heartbeat from %s to %s, %s; its period is %s", stamp(s.alive), stamp(until), gone, s.period), on...)
+		b.find(SourceSilent, "source/"+s.uri, fmt.Sprintf("no heartbeat from %s to %s, %s; its period is %s", stamp(s.alive), stamp(until), gone, s.period), append(on, s.aliveBy)...)
 	}
 }
 
@@ -346,7 +343,7 @@ func (e *Engine) sourceChanged(r *Record) {
 		return
 	}
 	if !s.retired.IsZero() || s.alive.IsZero() {
-		s.alive, s.aliveBy = leafTime(r), nil
+		s.alive, s.aliveBy = leafTime(r), &fact{ref: refOf(r), leaf: leafTime(r)}
 	}
 	s.retired = time.Time{}
 	s.period, s.registered = time.Duration(known.HeartbeatSeconds)*time.Second, known.HeartbeatSeconds > 0
