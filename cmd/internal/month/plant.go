@@ -13,6 +13,7 @@ type Planting struct {
 	Rule  string // whose violations they are
 	Name  string // what is done
 	plant func(*world)
+	edge  bool // it plants none: see Edges
 }
 
 // Plantings returns all of them, by the number of their rules.
@@ -86,7 +87,7 @@ func (s *session) ran() time.Time {
 }
 
 var approvalPlantings = []Planting{
-	{"SESSION_NO_APPROVAL", "none, for another system, for fewer privileges, or afterwards", eachSession("SESSION_NO_APPROVAL",
+	{Rule: "SESSION_NO_APPROVAL", Name: "none, for another system, for fewer privileges, or afterwards", plant: eachSession("SESSION_NO_APPROVAL",
 		func(s *session) {
 			s.without("session.approved")
 			s.on("session.started", set(obj{"approval": nil}))
@@ -100,7 +101,7 @@ var approvalPlantings = []Planting{
 		},
 		func(s *session) { s.from = s.start.Add(30 * time.Second) },
 	)},
-	{"OVERSTAY", "a command after the window, an end long after it", eachSession("OVERSTAY",
+	{Rule: "OVERSTAY", Name: "a command after the window, an end long after it", plant: eachSession("OVERSTAY",
 		func(s *session) { s.to = s.ran().Add(-time.Second) },
 		func(s *session) {
 			s.to = s.ran().Add(time.Second)
@@ -110,7 +111,7 @@ var approvalPlantings = []Planting{
 }
 
 var changePlantings = []Planting{
-	{"CHANGE_OUTSIDE_SESSION", "on another system than the session's, or after its end", func(w *world) {
+	{Rule: "CHANGE_OUTSIDE_SESSION", Name: "on another system than the session's, or after its end", plant: func(w *world) {
 		for _, f := range []func(*session, *change){
 			func(_ *session, c *change) { c.target = w.systems[3] },
 			func(s *session, c *change) { c.applied = s.end().Add(10 * time.Minute) },
@@ -121,7 +122,14 @@ var changePlantings = []Planting{
 			c.afters = append(c.afters, func() { w.expect("CHANGE_OUTSIDE_SESSION", "event/"+c.application.id) })
 		}
 	}},
-	{"CHANGE_UNAPPROVED", "never, afterwards, or an emergency approved late or never", eachChange("CHANGE_UNAPPROVED",
+	{Rule: "CHANGE_OUTSIDE_SESSION", Name: "by a pipeline that nobody allowed", plant: eachChange("CHANGE_OUTSIDE_SESSION",
+		func(c *change) {
+			for _, typ := range []string{"change.proposed", "change.applied", "change.verified"} {
+				c.on(typ, set(obj{"pipeline_ref": "laptop/" + c.id}))
+			}
+		},
+	)},
+	{Rule: "CHANGE_UNAPPROVED", Name: "never, afterwards, or an emergency approved late or never", plant: eachChange("CHANGE_UNAPPROVED",
 		func(c *change) { c.without("change.approved") },
 		func(c *change) {
 			c.on("change.approved", func(h *happening) { h.move(c.applied.Add(time.Hour)) })
@@ -132,14 +140,14 @@ var changePlantings = []Planting{
 			c.without("change.approved")
 		},
 	)},
-	{"CHANGE_DIGEST_DRIFT", "reviewed, approved and applied differ", eachChange("CHANGE_DIGEST_DRIFT",
+	{Rule: "CHANGE_DIGEST_DRIFT", Name: "reviewed, approved and applied differ", plant: eachChange("CHANGE_DIGEST_DRIFT",
 		func(c *change) { c.on("change.reviewed", set(obj{"reviewed_digest": digest("another text")})) },
 		func(c *change) {
 			c.on("change.applied", set(obj{"applied_digest": digest("another text")}))
 			c.on("change.verified", set(obj{"verified_digest": digest("another text")}))
 		},
 	)},
-	{"CHANGE_DIGEST_DRIFT", "a system drifts without a change", func(w *world) {
+	{Rule: "CHANGE_DIGEST_DRIFT", Name: "a system drifts without a change", plant: func(w *world) {
 		target := w.systems[5]
 		w.drift(firstDay.AddDate(0, 0, 4).Add(8*time.Hour), target, digest("nobody's"), "")
 		w.expect("CHANGE_DIGEST_DRIFT", "system/"+target.ID)
@@ -147,10 +155,15 @@ var changePlantings = []Planting{
 }
 
 var peoplePlantings = []Planting{
-	{"SEPARATION", "one person in two roles of a session", eachSession("SEPARATION",
+	{Rule: "SEPARATION", Name: "one person in two roles of a session", plant: eachSession("SEPARATION",
 		func(s *session) { s.engineer = s.escort.as("engineer") },
 		func(s *session) { s.on("session.requested", set(obj{"requester": s.approver.as("requester")})) },
 		func(s *session) { s.approver = s.escort.as("approver") },
+		func(s *session) {
+			s.engineer = s.citizens[s.slot.turn]
+			s.approver = s.engineer.as("approver")
+			s.on("session.requested", set(obj{"requester": s.officers[0].as("requester")}))
+		},
 		func(s *session) {
 			s.afters = append(s.afters, func() {
 				s.tell(s.console, "session.reviewed", s.end().Add(20*time.Hour), s.began, obj{
@@ -159,15 +172,17 @@ var peoplePlantings = []Planting{
 			})
 		},
 	)},
-	{"SEPARATION", "one person in two roles of a change", eachChange("SEPARATION",
+	{Rule: "SEPARATION", Name: "one person in two roles of a change", plant: eachChange("SEPARATION",
 		func(c *change) { c.reviewer = c.author.as("reviewer") },
 		func(c *change) { c.approver = c.author.as("approver") },
 	)},
-	{"ESCORT_ABSENT", "no word for more than 120 s, or away", eachSession("ESCORT_ABSENT",
+	{Rule: "ESCORT_ABSENT", Name: "no word for more than 120 s, or away", plant: eachSession("ESCORT_ABSENT",
 		func(s *session) {
+			s.last().after += 140 * time.Second // so that no other command is near
 			s.on("escort.presence", func(h *happening) { h.drop = h.at.After(s.ran().Add(-130*time.Second)) && h.at.Before(s.ran()) })
 		},
 		func(s *session) {
+			s.last().after += 100 * time.Second
 			s.on("escort.presence", func(h *happening) {
 				if h.at.After(s.ran().Add(-91*time.Second)) && h.at.Before(s.ran()) {
 					h.data["state"] = "away"
@@ -175,7 +190,7 @@ var peoplePlantings = []Planting{
 			})
 		},
 	)},
-	{"ESCORT_OVERLOAD", "a third session at once", func(w *world) {
+	{Rule: "ESCORT_OVERLOAD", Name: "a third session at once", plant: func(w *world) {
 		first := w.plantSession(time.Time{})
 		for i := range 2 {
 			s := w.plantSession(time.Time{})
@@ -186,7 +201,7 @@ var peoplePlantings = []Planting{
 			}
 		}
 	}},
-	{"ESCORT_UNQUALIFIED", "a skill that is missing, one that has lapsed, no authorisation", func(w *world) {
+	{Rule: "ESCORT_UNQUALIFIED", Name: "a skill that is missing, one that has lapsed, no authorisation", plant: func(w *world) {
 		s := w.plantSession(time.Time{})
 		s.target = w.newSystem("IL4", []string{"linux", "windows"}, declared, s)
 		w.expect("ESCORT_UNQUALIFIED", s.ref())
@@ -201,7 +216,7 @@ var peoplePlantings = []Planting{
 		s.escort = w.newEscort(true)
 		w.expect("ESCORT_UNQUALIFIED", s.ref())
 	}},
-	{"CITIZENSHIP_BY_LEVEL", "without an escort, or on IL6", eachSession("CITIZENSHIP_BY_LEVEL",
+	{Rule: "CITIZENSHIP_BY_LEVEL", Name: "without an escort, or on IL6", plant: eachSession("CITIZENSHIP_BY_LEVEL",
 		func(s *session) { s.escorted, s.mode, s.relays = false, "view", nil },
 		func(s *session) { s.target = s.secret[0] },
 	)},

@@ -7,7 +7,7 @@ import (
 )
 
 var evidencePlantings = []Planting{
-	{"NO_ATTESTATION", "none, late, with another's key, with a service's, an anomaly that nobody reviews", eachSession("NO_ATTESTATION",
+	{Rule: "NO_ATTESTATION", Name: "none, late, with another's key, with a service's, an anomaly that nobody reviews", plant: eachSession("NO_ATTESTATION",
 		func(s *session) { s.without("session.attested") },
 		func(s *session) {
 			s.on("session.attested", func(h *happening) { h.move(s.end().Add(25 * time.Hour)) })
@@ -20,7 +20,7 @@ var evidencePlantings = []Planting{
 			s.on("session.attested", set(obj{"understood_all": false, "unexplained_count": 1, "anomalies": s.commit(s.id+" anomaly", "A second window.")}))
 		},
 	)},
-	{"RECORDING_GAP", "a segment missing, one that does not follow, 97 %, nothing, failed", eachSession("RECORDING_GAP",
+	{Rule: "RECORDING_GAP", Name: "a segment missing, one that does not follow, 97 %, nothing, failed", plant: eachSession("RECORDING_GAP",
 		func(s *session) {
 			s.length = 12 * time.Minute
 			s.on("recording.segment_sealed", func(h *happening) { h.drop = h.data["segment"] == 2 })
@@ -46,7 +46,7 @@ var evidencePlantings = []Planting{
 			})
 		},
 	)},
-	{"LIFECYCLE", "no end, no start, counts unlike the leaves", eachSession("LIFECYCLE",
+	{Rule: "LIFECYCLE", Name: "no end, no start, counts unlike the leaves", plant: eachSession("LIFECYCLE",
 		func(s *session) { s.without("session.ended") },
 		func(s *session) {
 			s.relays = nil
@@ -62,7 +62,7 @@ var evidencePlantings = []Planting{
 			})
 		},
 	)},
-	{"REVOKED_USE", "a person who has left, a grant, an authorisation", func(w *world) {
+	{Rule: "REVOKED_USE", Name: "a person who has left, a grant, an authorisation", plant: func(w *world) {
 		for _, f := range []func(*session){
 			func(s *session) {
 				s.engineer = w.newEngineer("IE", "mdm")
@@ -97,7 +97,7 @@ var evidencePlantings = []Planting{
 		})
 		w.expect("REVOKED_USE", s.ref())
 	}},
-	{"REVOKED_USE", "a key that was compromised before it signed", func(w *world) {
+	{Rule: "REVOKED_USE", Name: "a key that was compromised before it signed", plant: func(w *world) {
 		s := w.plantSession(time.Time{})
 		s.escort = w.newEscort(true)
 		w.authorize(s.escort, nil)

@@ -3,7 +3,7 @@ package month
 import "time"
 
 var placePlantings = []Planting{
-	{"COVERED_NATION", "an engineer, a viewer, an author; all in undeclared countries, too", func(w *world) {
+	{Rule: "COVERED_NATION", Name: "an engineer, a viewer, an approver, an author; who has access is in an undeclared country, too", plant: func(w *world) {
 		s := w.plantSession(time.Time{})
 		s.engineer = w.newEngineer("RU", "mdm")
 		w.expect("COVERED_NATION", s.ref())
@@ -14,12 +14,16 @@ var placePlantings = []Planting{
 		w.expect("COVERED_NATION", s.ref())
 		w.expect("UNDISCLOSED", s.ref())
 
+		s = w.plantSession(time.Time{})
+		s.approver = w.newEngineer("IR", "mdm").as("approver")
+		w.expect("COVERED_NATION", s.ref())
+
 		c := w.changeByPipeline(firstDay.AddDate(0, 0, 2).Add(7 * time.Hour))
 		c.author = w.newEngineer("KP", "mdm")
 		w.planned = append(w.planned, c)
 		w.expect("COVERED_NATION", c.ref())
 	}},
-	{"LOCATION_WEAK", "unknown, self-attested, contradicted by the connection, moved too fast", func(w *world) {
+	{Rule: "LOCATION_WEAK", Name: "unknown, self-attested, contradicted by the connection, moved too fast", plant: func(w *world) {
 		for _, f := range []func(*session){
 			func(s *session) { s.engineer = w.newEngineer("", "") },
 			func(s *session) { s.engineer = w.newEngineer("IE", "attested") },
@@ -46,7 +50,7 @@ var placePlantings = []Planting{
 		there.engineer = here.engineer.in("IN", "mdm")
 		w.expect("LOCATION_WEAK", "person/"+there.engineer.Ref)
 	}},
-	{"UNDISCLOSED", "a country, an employment, a class, and an escort model that the plan does not name", func(w *world) {
+	{Rule: "UNDISCLOSED", Name: "a country, an employment, a class, and an escort model that the plan does not name", plant: func(w *world) {
 		s := w.plantSession(time.Time{})
 		s.engineer = w.newEngineer("BR", "mdm")
 		w.expect("UNDISCLOSED", s.ref())

@@ -6,7 +6,7 @@ import (
 )
 
 var relayPlantings = []Planting{
-	{"RELAY_UNREVIEWED", "no review, of another text, a rejection, afterwards", eachSession("RELAY_UNREVIEWED",
+	{Rule: "RELAY_UNREVIEWED", Name: "no review, of another text, a rejection, afterwards", plant: eachSession("RELAY_UNREVIEWED",
 		func(s *session) { s.on("instruction.reviewed", s.ofLast(func(h *happening) { h.drop = true })) },
 		func(s *session) {
 			s.on("instruction.reviewed", s.ofLast(set(obj{"reviewed_digest": matchDigest("another text of " + s.id)})))
@@ -18,7 +18,7 @@ var relayPlantings = []Planting{
 			s.on("instruction.reviewed", s.ofLast(func(h *happening) { h.move(s.ran().Add(10 * time.Second)) }))
 		},
 	)},
-	{"REVIEW_TOO_FAST", "30 lines in 5 s, 13 commands a minute", eachSession("REVIEW_TOO_FAST",
+	{Rule: "REVIEW_TOO_FAST", Name: "30 lines in 5 s, 13 commands a minute", plant: eachSession("REVIEW_TOO_FAST",
 		func(s *session) { s.last().lines, s.last().review = 30, 5*time.Second },
 		func(s *session) {
 			begin := s.last().after + 80*time.Second
@@ -28,7 +28,7 @@ var relayPlantings = []Planting{
 			}
 		},
 	)},
-	{"OPAQUE_SCRIPT", "no scan, no review, a finding of the scanner, not staged", eachSession("OPAQUE_SCRIPT",
+	{Rule: "OPAQUE_SCRIPT", Name: "no scan, no review, a finding of the scanner, not staged", plant: eachSession("OPAQUE_SCRIPT",
 		func(s *session) {
 			s.script()
 			s.on("script.staged", set(obj{"scan": nil}))
@@ -46,15 +46,16 @@ var relayPlantings = []Planting{
 			s.without("script.staged")
 		},
 	)},
-	{"OPAQUE_SCRIPT", "one name, new digest", func(w *world) {
+	{Rule: "OPAQUE_SCRIPT", Name: "one name, new digest", plant: func(w *world) {
 		first := w.plantSession(time.Time{})
 		first.script()
 		second := w.plantSession(first.slot.start.Add(24 * time.Hour))
 		second.script()
+		second.gateway = first.gateway // whose name it is
 		second.on("script.staged", set(obj{"script_id": "script-" + first.id}))
 		w.expect("OPAQUE_SCRIPT", second.ref())
 	}},
-	{"ESCORT_SHOPPING", "rejected by one, accepted by another two days later", func(w *world) {
+	{Rule: "ESCORT_SHOPPING", Name: "rejected by one, accepted by another two days later", plant: func(w *world) {
 		text := "iptables -F # for good"
 		first := w.plantSession(time.Time{})
 		first.ask(text).refusal = "Opens the system."

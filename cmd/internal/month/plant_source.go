@@ -3,7 +3,7 @@ package month
 import "time"
 
 var sourcePlantings = []Planting{
-	{"SEQUENCE", "a gap, a repeat, a broken prevhash", func(w *world) {
+	{Rule: "SEQUENCE", Name: "a gap, a repeat, a broken prevhash", plant: func(w *world) {
 		for i, f := range []func(*happening){
 			func(h *happening) { h.gap = 1 },
 			func(h *happening) { h.repeat = true },
@@ -14,7 +14,7 @@ var sourcePlantings = []Planting{
 			w.expect("SEQUENCE", "event/"+h.id)
 		}
 	}},
-	{"SOURCE_SILENT", "two heartbeats that are missing, totals unlike the leaves", func(w *world) {
+	{Rule: "SOURCE_SILENT", Name: "two heartbeats that are missing, totals unlike the leaves", plant: func(w *world) {
 		s := w.monitors[1]
 		day := firstDay.AddDate(0, 0, 9)
 		w.silent[s] = append(w.silent[s], silence{day.Add(4 * time.Hour), day.Add(12 * time.Hour)})
@@ -29,7 +29,7 @@ var sourcePlantings = []Planting{
 		})
 		w.expect("SOURCE_SILENT", "source/"+s.uri)
 	}},
-	{"TIME", "late into the log, late recorded, from the future, backwards, into a closed period", func(w *world) {
+	{Rule: "TIME", Name: "late into the log, late recorded, from the future, backwards, into a closed period", plant: func(w *world) {
 		day := firstDay.AddDate(0, 0, 10).Add(13 * time.Hour)
 		plant := func(f func(*happening)) {
 			h := w.heartbeat(w.monitors[2], day)

@@ -3,7 +3,7 @@ package month
 import "time"
 
 var wordPlantings = []Planting{
-	{"CORRECTION_ABUSE", "approved by who corrects; identity, place, time, digest, decision; a retraction that nobody approves", func(w *world) {
+	{Rule: "CORRECTION_ABUSE", Name: "approved by who corrects; identity, place, time, digest, decision; a retraction that nobody approves", plant: func(w *world) {
 		one, two := w.officers[1], w.officers[2]
 		replace := func(path string, value any) obj { return obj{"op": "replace", "path": path, "value": value} }
 		for _, f := range []func(s *session, at time.Time) *happening{

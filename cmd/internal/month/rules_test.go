@@ -14,7 +14,11 @@ import (
 // judge has all rules judge a month, and returns the verdicts by name.
 func judge(t *testing.T, m *Month) map[string]rules.Verdict {
 	t.Helper()
-	engine := rules.New(rules.Default())
+	cfg, err := rules.Parse([]byte(RulesFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := rules.New(cfg)
 	for i, leaf := range m.Leaves {
 		e, err := entry.Parse(leaf)
 		if err != nil {
@@ -80,6 +84,22 @@ func TestRulesFindNothingInTheCleanMonth(t *testing.T) {
 		}
 		if v.Status != rules.Pass {
 			t.Errorf("%s: %s over %d %s: %s", v.Name, v.Status, v.Population, v.Unit, v.Reason)
+		}
+	}
+}
+
+// TestRulesFindNothingAtTheEdges: what is just within a rule's bounds is not
+// found.
+func TestRulesFindNothingAtTheEdges(t *testing.T) {
+	t.Parallel()
+	m := make1(t, Config{Seed: 3, Sessions: 10, Plant: Edges()})
+	check(t, m)
+	if len(m.Expected) != 0 {
+		t.Errorf("the edges expect %v", m.Expected)
+	}
+	for _, v := range judge(t, m) {
+		for _, d := range differences(v, nil) {
+			t.Error(d)
 		}
 	}
 }
