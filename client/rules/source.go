@@ -78,6 +78,7 @@ func (e *Engine) sourceOf(uri string) *source {
 // source takes an event as one of its source.
 func (e *Engine) source(r *Record, f *fact) {
 	s := e.sourceOf(r.Event.Source)
+	f.ref.Source = s.uri // one copy of the name for all
 	e.number(s, r, f)
 	e.clock(s, r, f)
 	s.count(r, f)
