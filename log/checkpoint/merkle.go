@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 
@@ -20,9 +21,20 @@ func VerifyInclusion(leaf tlog.Hash, index, size int64, p []tlog.Hash, root tlog
 	}
 	err := proof.VerifyInclusion(rfc6962.DefaultHasher, uint64(index), uint64(size), leaf[:], byteSlices(p), root[:])
 	if err != nil {
-		return fmt.Errorf("%w: leaf %d in a tree of size %d: %w", ErrProof, index, size, err)
+		return fmt.Errorf("%w: leaf %d in a tree of size %d: %s", ErrProof, index, size, oneLine(err))
 	}
 	return nil
+}
+
+// oneLine says why a proof does not hold, with hashes as everybody else writes
+// them; the library's own text takes four lines of decimal bytes.
+func oneLine(err error) string {
+	var mismatch proof.RootMismatchError
+	if !errors.As(err, &mismatch) {
+		return err.Error()
+	}
+	b64 := base64.StdEncoding.EncodeToString
+	return fmt.Sprintf("it leads to the root %s, and the checkpoint says %s", b64(mismatch.CalculatedRoot), b64(mismatch.ExpectedRoot))
 }
 
 // VerifyConsistency checks that the tree of size to is an extension of the
@@ -49,7 +61,7 @@ func VerifyConsistency(from, to int64, fromRoot, toRoot tlog.Hash, p []tlog.Hash
 	}
 	err := proof.VerifyConsistency(rfc6962.DefaultHasher, uint64(from), uint64(to), byteSlices(p), fromRoot[:], toRoot[:])
 	if err != nil {
-		return fail("%v", err)
+		return fail("%s", oneLine(err))
 	}
 	return nil
 }
