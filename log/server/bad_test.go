@@ -90,6 +90,7 @@ func (f *fixture) badBodies() []badInput {
 		{"media type that cannot be read", "application/vnd.dsse+json; charset", envelope, nil, 415, "unsupported-media-type"},
 		{"charset other than UTF-8", typeDSSE + "; charset=iso-8859-1", envelope, nil, 415, "unsupported-media-type"},
 		{"compressed body", typeDSSE, envelope, []string{"Content-Encoding", "gzip"}, 415, "unsupported-media-type"},
+		{"compressed body behind another encoding", typeDSSE, envelope, []string{"Content-Encoding", "identity", "Content-Encoding", "gzip"}, 415, "unsupported-media-type"},
 		{"two media types", typeDSSE, envelope, []string{"Content-Type", typeEvent}, 415, "unsupported-media-type"},
 	}
 }

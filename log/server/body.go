@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -30,7 +31,7 @@ func (m mode) batch() bool { return m == modeEnvelopeBatch || m == modeEventBatc
 // modeOf returns the mode of a request. A request in none of them yields a
 // refusal, which is due only after the size of its body has been judged.
 func modeOf(r *http.Request) (mode, *refusal) {
-	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
+	if enc := strings.Join(r.Header.Values("Content-Encoding"), ", "); enc != "" && !strings.EqualFold(enc, "identity") {
 		return modeEnvelope, refuse("unsupported-media-type", "Content-Encoding %q is not taken; send the body as it is.", enc)
 	}
 	typ, err := mediaType(r)
@@ -204,6 +205,11 @@ func binaryPayload(header http.Header, body []byte) ([]byte, error) {
 		return nil, refuse("malformed-request", "In binary mode datacontenttype is the Content-Type, not a header ce-datacontenttype.")
 	}
 	if typ := header.Get("Content-Type"); typ != "" {
+		// JSON is UTF-8 whether a library says so or not (modeOf has seen to
+		// it), and a retry through another library is the same event.
+		if media, params, err := mime.ParseMediaType(typ); err == nil && len(params) == 1 && params["charset"] != "" {
+			typ = media
+		}
 		attributes["datacontenttype"] = typ
 	}
 	size := len(`{"data":}`) + len(body)

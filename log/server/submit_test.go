@@ -302,6 +302,10 @@ func TestBinaryMode(t *testing.T) {
 		t.Errorf("payload\n%s\nwant\n%s", e.Payload, want)
 	}
 	f.post("application/json", []byte(data), headers...).want(http.StatusOK)
+	// What says that JSON is UTF-8 is the same event; another parameter is not.
+	f.post("application/json; charset=UTF-8", []byte(data), headers...).want(http.StatusOK)
+	f.post("application/json; version=1", []byte(data), headers...).wantProblem(http.StatusBadRequest, event.SlugMalformed)
+	f.post("application/json; charset=latin1", []byte(data), headers...).wantProblem(http.StatusUnsupportedMediaType, "unsupported-media-type")
 }
 
 // readEvidence decodes all that is kept.
