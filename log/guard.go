@@ -305,7 +305,7 @@ func (g *FileGuard) Close() error { return g.file.Close() }
 func lock(f *os.File) error {
 	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return fmt.Errorf("%w: %s", ErrLocked, f.Name())
+		return fmt.Errorf("%w: %s. The log is running, and one process at a time may hold it: stop it first", ErrLocked, f.Name())
 	}
 	if err != nil {
 		return fmt.Errorf("log: locking guard: %w", err)
