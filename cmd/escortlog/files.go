@@ -62,13 +62,56 @@ func writeAside(name string, content []byte, mode fs.FileMode, sync func(*os.Fil
 	return os.Rename(f.Name(), name)
 }
 
+// mayReplace refuses to replace what this program did not write there: a file
+// that does not begin like what comes, a directory, a device. One that is empty
+// or not there may be written.
+func mayReplace(name, beginning string) error {
+	refuse := func() error {
+		return usageErrorf("%s exists already, is something else and is not overwritten; name another file", name)
+	}
+	info, err := os.Stat(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return &exitError{code: exitUsage, err: err}
+	case !info.Mode().IsRegular():
+		return refuse()
+	case info.Size() == 0:
+		return nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return &exitError{code: exitUsage, err: err}
+	}
+	defer f.Close()
+	head := make([]byte, len(beginning))
+	if _, err := io.ReadFull(f, head); err != nil || string(head) != beginning {
+		return refuse()
+	}
+	return nil
+}
+
+// openFile opens a file that the command line names.
+func openFile(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, &exitError{code: exitUsage, err: err}
+	}
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		f.Close()
+		return nil, usageErrorf("%s is a directory; name a file", name)
+	}
+	return f, nil
+}
+
 // readFile returns the content of a file, or of standard input for "-".
 func readFile(stdin io.Reader, name string, most int64) ([]byte, error) {
 	r := stdin
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := openFile(name)
 		if err != nil {
-			return nil, &exitError{code: exitUsage, err: err}
+			return nil, err
 		}
 		defer f.Close()
 		r = f

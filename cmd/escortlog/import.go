@@ -117,9 +117,9 @@ func (o *importOptions) run(cmd *cobra.Command, names []string) error {
 func (o *importOptions) file(ctx context.Context, im *importer.Importer, stdin io.Reader, name string, out io.Writer, shown *progress) error {
 	r, label := stdin, "standard input"
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := openFile(name)
 		if err != nil {
-			return &exitError{code: exitUsage, err: err}
+			return err
 		}
 		defer f.Close()
 		r, label = f, name

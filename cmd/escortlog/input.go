@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -41,9 +40,9 @@ func readInputs(ctx context.Context, stdin io.Reader, names []string, yield func
 func readInput(ctx context.Context, stdin io.Reader, name string, yield func(item) error) error {
 	r, label := stdin, "standard input"
 	if name != "-" {
-		f, err := os.Open(name)
+		f, err := openFile(name)
 		if err != nil {
-			return &exitError{code: exitUsage, err: err}
+			return err
 		}
 		defer f.Close()
 		r, label = f, name

@@ -8,6 +8,7 @@ import (
 
 	"github.com/escortlog/escortlog/client"
 	"github.com/escortlog/escortlog/log/checkpoint"
+	"github.com/escortlog/escortlog/log/entry"
 	"github.com/spf13/cobra"
 )
 
@@ -52,6 +53,16 @@ func (o *proofOptions) run(cmd *cobra.Command, arg string) error {
 	}
 	if o.output == "" {
 		return usageErrorf("no file to write the proof to: give -o FILE.tlog-proof")
+	}
+	if o.output != "-" {
+		if err := mayReplace(o.output, "c2sp.org/tlog-proof@"); err != nil {
+			return err
+		}
+	}
+	if o.leaf != "" {
+		if err := mayReplace(o.leaf, entry.Magic); err != nil {
+			return err
+		}
 	}
 	policy, err := readPolicy(o.policy)
 	if err != nil {

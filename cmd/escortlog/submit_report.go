@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
 	"github.com/escortlog/escortlog/client"
 	"github.com/escortlog/escortlog/log/checkpoint"
+	"github.com/escortlog/escortlog/log/entry"
 )
 
 // report prints the outcome of one item and keeps its receipt.
@@ -20,10 +24,7 @@ func (s *submission) report(p prepared, result client.Result) error {
 	}
 	r := result.Receipt
 	if s.receipts != "" {
-		base := filepath.Join(s.receipts, strconv.FormatInt(r.Index, 10))
-		// The proof last: where there is a proof, there is its leaf.
-		err := errors.Join(replaceFileSoon(base+".leaf", r.Leaf, 0o644), replaceFileSoon(base+".tlog-proof", r.Proof.Marshal(), 0o644))
-		if err != nil {
+		if err := s.keepReceipt(r); err != nil {
 			return fmt.Errorf("keeping the receipt of index %d: %w", r.Index, err)
 		}
 	}
@@ -37,6 +38,22 @@ func (s *submission) report(p prepared, result client.Result) error {
 	}
 	_, err := fmt.Fprintf(s.out, "%d %s %s\n", r.Index, r.LeafHash, p.id)
 	return err
+}
+
+// keepReceipt writes the leaf and its proof. A newer proof of the same leaf
+// replaces the older one; a receipt of another log is never lost to this one's.
+func (s *submission) keepReceipt(r *client.Receipt) error {
+	base := filepath.Join(s.receipts, strconv.FormatInt(r.Index, 10))
+	old, err := os.ReadFile(base + ".leaf")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// What is no leaf was cut off when a machine went down.
+	if _, broken := entry.Parse(old); err == nil && broken == nil && !bytes.Equal(old, r.Leaf) {
+		return usageErrorf("%s.leaf is a leaf of another log and is not overwritten; name another directory and submit again, nothing is logged twice", base)
+	}
+	// The proof last: where there is a proof, there is its leaf.
+	return errors.Join(replaceFileSoon(base+".leaf", r.Leaf, 0o644), replaceFileSoon(base+".tlog-proof", r.Proof.Marshal(), 0o644))
 }
 
 func (s *submission) reportFailure(p prepared, err error) error {
