@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -64,19 +65,24 @@ func (o *addLogOptions) addKeys(stderr io.Writer, vkeys []string) error {
 	if len(vkeys) == 0 {
 		return usageErrorf("no key: give the log's vkey, or --list")
 	}
-	if o.mirror {
-		if own, err := witness.VKeys(o.dir); err == nil && len(own) < 4 {
-			return usageErrorf("--mirror: this witness was made without a mirror (init --mirror-name)")
-		}
-	}
 	if err := o.checkAccess(); err != nil {
 		return err
+	}
+	own, err := witness.VKeys(o.dir)
+	if err != nil {
+		return err
+	}
+	if o.mirror && len(own) < 4 {
+		return usageErrorf("--mirror: this witness was made without a mirror (init --mirror-name)")
 	}
 	var entries []witness.LogEntry
 	for _, s := range vkeys {
 		v, err := checkpoint.ParseVKey(s)
 		if err != nil {
 			return usageErrorf("%w", err)
+		}
+		if slices.Contains(own, v.VKey()) {
+			return usageErrorf("%s is this witness's own key; give the log's, as escortlogd vkeys prints them", v)
 		}
 		e := witness.LogEntry{Key: v, Origin: v.Name(), URL: o.url, Contact: o.contact, QPD: o.qpd, Mirror: o.mirror, Access: o.access}
 		if o.origin != "" {
