@@ -2,6 +2,7 @@ package log
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -30,19 +31,43 @@ type Evidence struct {
 
 // evidence hands out the slots of the ring.
 type evidence struct {
-	mu   sync.Mutex
-	next int64
+	mu    sync.Mutex
+	next  int64
+	slots [evidenceSlots][32]byte // hash of what stands in each slot
+	kept  map[[32]byte]struct{}   // the same hashes
+}
+
+// evidenceHash is equal for records that say the same.
+func evidenceHash(kind string, record []byte) [32]byte {
+	return sha256.Sum256(append(append([]byte(kind), 0), record...))
+}
+
+// took notes that e stands in its slot now; the caller holds mu or is alone.
+func (v *evidence) took(e Evidence) {
+	if v.kept == nil {
+		v.kept = make(map[[32]byte]struct{})
+	}
+	h := evidenceHash(e.Kind, e.Record)
+	slot := &v.slots[e.Seq%evidenceSlots]
+	delete(v.kept, *slot)
+	*slot = h
+	v.kept[h] = struct{}{}
+	v.next = max(v.next, e.Seq+1)
 }
 
 // KeepEvidence keeps a record with the next commit: bounded in size and number,
-// the newest ones win. It does not wait. A flood beyond what can be written is
-// dropped and counted.
+// the newest ones win. One that is kept is not kept twice, or a client that
+// never stops repeating itself would drive out all others. It does not wait. A
+// flood beyond what can be written is dropped and counted.
 func (l *Log) KeepEvidence(kind string, record []byte) {
 	if len(record) > maxEvidence {
 		record = record[:maxEvidence]
 	}
 	l.evidence.mu.Lock()
 	defer l.evidence.mu.Unlock()
+	if _, ok := l.evidence.kept[evidenceHash(kind, record)]; ok {
+		return
+	}
 	e := Evidence{Seq: l.evidence.next, Kind: kind, Time: l.cfg.Now().UTC(), Record: record}
 	value, err := json.Marshal(e)
 	if err != nil {
@@ -54,7 +79,7 @@ func (l *Log) KeepEvidence(kind string, record []byte) {
 		l.metrics.evidenceDropped.Inc()
 		return
 	}
-	l.evidence.next++
+	l.evidence.took(e)
 	l.metrics.evidence.WithLabelValues(kind).Inc()
 	l.pool.signal()
 }

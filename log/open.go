@@ -191,7 +191,7 @@ func (l *Log) loadIdentities(ctx context.Context, size int64) error {
 
 func (l *Log) loadEvidence(ctx context.Context) error {
 	return ReadEvidence(ctx, l.cfg.Store, func(e Evidence) error {
-		l.evidence.next = max(l.evidence.next, e.Seq+1)
+		l.evidence.took(e)
 		return nil
 	})
 }

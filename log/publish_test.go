@@ -368,7 +368,12 @@ func TestEvidenceIsKept(t *testing.T) {
 	if string(kept[0].Record) != "first" || kept[0].Kind != "conflict" || len(kept[1].Record) != maxEvidence {
 		t.Errorf("kept %q and %d bytes", kept[0].Record, len(kept[1].Record))
 	}
+	l.KeepEvidence("conflict", []byte("first")) // kept already
 	l.crash()
+	l.KeepEvidence("conflict", []byte("first")) // also after a restart
+	if l.evidence.next != 2 {
+		t.Errorf("%d records were kept, want 2", l.evidence.next)
+	}
 	for n := range evidenceSlots + 5 {
 		for l.extras.waiting() {
 			time.Sleep(100 * time.Microsecond)
