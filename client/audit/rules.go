@@ -92,17 +92,36 @@ func (a *auditor) reread(ctx context.Context) error {
 		if c.err != nil {
 			return c.err
 		}
-		for i := range c.leaves {
-			if c.first+int64(i) < size {
-				again.append(c.leaves[i].hash, func(tile.Tile, []tlog.Hash) {})
-			}
-		}
+		a.rehash(c, &again)
 		a.judge(c, 0, size)
 	}
 	if root := again.root(); root != a.state.head.Root {
 		a.failf(VerdictReplay, "the leaves verified earlier are served with other bytes now: they give the root %s, and gave %s", root, a.state.head.Root)
 	}
 	return nil
+}
+
+// rehash adds the leaves of a chunk that were verified earlier to a tree. What
+// differs from its hash tile is named, but for the chunk in which the earlier run
+// ended, which the replay reads too.
+func (a *auditor) rehash(c *chunk, again *tree) {
+	changed := false
+	for i := range c.leaves {
+		index := c.first + int64(i)
+		if index >= a.state.tree.size {
+			break
+		}
+		again.append(c.leaves[i].hash, func(tile.Tile, []tlog.Hash) {})
+		if c.first+tile.Width <= a.state.tree.size {
+			changed = a.compare(c, &c.leaves[i], index, index) || changed
+		}
+	}
+	if changed {
+		a.evidence.chunk(c)
+	}
+	for _, f := range c.failures {
+		a.fail(f)
+	}
 }
 
 // rulesReport concludes about the rules.

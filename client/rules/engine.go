@@ -3,6 +3,7 @@ package rules
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/escortlog/escortlog/log/entry"
@@ -111,20 +112,17 @@ func (e *Engine) Add(r Record) {
 	e.judgeOwn(&r)
 }
 
-// route gives a fact to whom it concerns.
+// route gives a fact to whom it concerns, which the subject names: event.Validate
+// has seen to it that it is session/ and the session_id, or change/ and the
+// change_id.
 func (e *Engine) route(r *Record, f *fact, to belongs) {
-	switch to {
-	case toSession:
-		var in inSession
-		if json.Unmarshal(r.Event.Data, &in) == nil && in.SessionID != "" {
-			e.addToSession(in.SessionID, f)
-		}
-	case toChange:
-		var in inChange
-		if json.Unmarshal(r.Event.Data, &in) == nil && in.ChangeID != "" {
-			e.addToChange(in.ChangeID, f)
-		}
-	default:
+	kind, id, _ := strings.Cut(r.Event.Subject, "/")
+	switch {
+	case to == toSession && kind == "session" && id != "":
+		e.addToSession(id, f)
+	case to == toChange && kind == "change" && id != "":
+		e.addToChange(id, f)
+	case to == toLog:
 		e.addToLog(f)
 	}
 }

@@ -250,8 +250,6 @@ func but(p obj, member string, value any) obj {
 	return p
 }
 
-var samples = map[string]obj{}
-
 func sample(t testing.TB, typ string) obj {
 	b, err := os.ReadFile("../../log/event/testdata/samples/" + typ + ".v1.json")
 	if err != nil {
