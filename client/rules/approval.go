@@ -27,10 +27,10 @@ func (v *view) approvalProblem(start *fact) (problem string, on []*fact) {
 	d := start.data.(*started)
 	problem = "started without an approval"
 	covers, named := false, d.Approval == nil
-	for _, f := range v.facts {
-		a, ok := f.data.(*approved)
-		if !ok || covers && named {
-			continue
+	for _, f := range v.grants {
+		a := f.data.(*approved)
+		if covers && named {
+			break
 		}
 		if f.ref.Index > start.ref.Index || f.t.After(start.t) {
 			problem, on = "started before its approval", []*fact{f}
@@ -129,10 +129,7 @@ func (e *Engine) revokedInSession(b *board, v *view) {
 	var revoked *fact
 	var since time.Time
 	left := false // another grant goes on
-	for _, f := range v.facts {
-		if _, ok := f.data.(*approved); !ok {
-			continue
-		}
+	for _, f := range v.grants {
 		end := v.revocationOf(f)
 		if end == nil {
 			left = true
@@ -187,7 +184,7 @@ func (e *Engine) personRevoked(b *board, v *view, m *member) {
 		if !s.role.access() || v.escorts(m.ref) {
 			continue
 		}
-		for _, sys := range v.targets() {
+		for _, sys := range v.systems {
 			if valid, end := rec.authorisation(nil, sys, s.fact.t, s.fact.ref.Index); valid == nil && end != nil {
 				b.find(RevokedUse, v.subject(), fmt.Sprintf("the authorisation of %s for %s was revoked at %s, and used as %s at %s", m.ref, sys.ID,
 					stamp(end.data.(*authorizationRevoked).EffectiveAt), s.role, stamp(s.fact.t)), s.fact, end)

@@ -135,11 +135,9 @@ func (v *view) notOpen(d *applied, t time.Time) string {
 	case !open:
 		return "the session was not open"
 	}
-	for _, f := range v.facts {
-		if a, ok := f.data.(*approved); ok {
-			for _, s := range a.Targets {
-				systems[s.ID] = true
-			}
+	for _, f := range v.grants {
+		for _, s := range f.data.(*approved).Targets {
+			systems[s.ID] = true
 		}
 	}
 	for _, s := range d.Targets {

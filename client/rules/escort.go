@@ -30,15 +30,7 @@ func (e *Engine) absence(v *view, command *fact) (problem string, on []*fact) {
 	if escort == "" {
 		return "a command while nobody escorts", nil
 	}
-	var last *fact
-	for _, f := range v.events {
-		if f.t.After(command.t) {
-			break
-		}
-		if d, ok := f.data.(*presence); ok && d.Escort.Ref == escort {
-			last = f
-		}
-	}
+	last := lastAt(v.presences[escort], command.t)
 	if last == nil {
 		return "a command without any sign of presence of " + escort, nil
 	}
@@ -73,7 +65,7 @@ func (w *pastWork) open(escort string, s *session) {
 func (w *pastWork) all(escort string) []shift {
 	list := slices.Clone(w.done[escort])
 	for _, id := range sortedKeys(w.at[escort]) {
-		for _, s := range w.at[escort][id].view(time.Time{}).shifts {
+		for _, s := range w.at[escort][id].shifts() {
 			if s.escort == escort {
 				list = append(list, s)
 			}
@@ -84,7 +76,7 @@ func (w *pastWork) all(escort string) []shift {
 
 // settleWork judges the shifts of a session that is settled (rule 8).
 func (e *Engine) settleWork(s *session, at time.Time) {
-	shifts := s.view(at).shifts
+	shifts := s.shifts()
 	for _, sh := range shifts {
 		e.overload(e.board, sh, e.work.all(sh.escort), at)
 	}
@@ -147,7 +139,6 @@ func (e *Engine) overload(b *board, sh shift, all []shift, at time.Time) {
 // qualifications, or no authorisation. Both must have been logged before the
 // escort began. It does not see whether a qualification is worth anything.
 func (e *Engine) escortUnqualified(b *board, v *view) {
-	targets := v.targets()
 	for _, sh := range v.shifts {
 		if !e.old(sh.from, v.at) {
 			continue
@@ -155,11 +146,11 @@ func (e *Engine) escortUnqualified(b *board, v *view) {
 		b.look(EscortUnqualified)
 		rec := e.registry.of(sh.escort)
 		var says []string
-		if missing := rec.missing(v.skills(targets), sh.from, sh.fact.ref.Index); len(missing) > 0 {
+		if missing := rec.missing(v.skills(), sh.from, sh.fact.ref.Index); len(missing) > 0 {
 			says = append(says, "is not qualified in "+strings.Join(missing, ", "))
 		}
 		on := []*fact{sh.fact}
-		for _, sys := range targets {
+		for _, sys := range v.systems {
 			valid, revoked := rec.authorisation(e.cfg.EscortRoles, sys, sh.from, sh.fact.ref.Index)
 			switch {
 			case valid != nil:
@@ -177,8 +168,8 @@ func (e *Engine) escortUnqualified(b *board, v *view) {
 }
 
 // skills returns what the session's escort must be qualified in.
-func (v *view) skills(targets []system) (list []string) {
-	for _, s := range targets {
+func (v *view) skills() (list []string) {
+	for _, s := range v.systems {
 		list = append(list, s.Skills...)
 	}
 	for _, f := range v.facts {

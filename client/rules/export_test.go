@@ -11,5 +11,5 @@ func Kept(e *Engine) (n int) {
 	for _, list := range e.work.done {
 		n += len(list)
 	}
-	return n + len(e.shopping.order) + len(e.shopping.byDigest) + len(e.due.items) + len(e.drifts) + len(e.work.at)
+	return n + len(e.shopping.rejected.order) + len(e.shopping.accepted.order) + len(e.shopping.accepted.byDigest) + len(e.due.items) + len(e.drifts) + len(e.work.at)
 }

@@ -11,7 +11,7 @@ var levels = []string{"none", "IL2", "IL4", "IL5", "IL6"}
 // level returns the highest impact level of what a session worked on; "" where
 // it is not known of any.
 func (v *view) level() (level string) {
-	for _, s := range v.targets() {
+	for _, s := range v.systems {
 		if s.Level != "" && slices.Index(levels, s.Level) >= slices.Index(levels, level) {
 			level = s.Level
 		}

@@ -47,11 +47,11 @@ func (e *Engine) relayUnreviewed(b *board, v *view) {
 // reviewOf returns the newest review of a digest at the time of a command, that
 // did not come into the log too late to be believed.
 func (e *Engine) reviewOf(v *view, digest string, command *fact) (newest *fact) {
-	for _, f := range v.events {
+	for _, f := range v.reviews[digest] {
 		if f.t.After(command.t) {
 			break
 		}
-		if d, ok := f.data.(*reviewed); ok && d.ReviewedDigest == digest && !f.leaf.After(command.leaf.Add(e.cfg.Late.of())) {
+		if !f.leaf.After(command.leaf.Add(e.cfg.Late.of())) {
 			newest = f
 		}
 	}
@@ -149,7 +149,7 @@ func (e *Engine) opaqueScript(b *board, v *view) {
 				continue
 			}
 			b.look(OpaqueScript)
-			if !v.stagedDigest(d.Artifact.Digest) {
+			if !v.staged[d.Artifact.Digest] {
 				b.find(OpaqueScript, v.subject(), "a file of type "+d.Artifact.MediaType+" was transferred to the target and never staged", f)
 			}
 		}
@@ -168,28 +168,23 @@ func (v *view) opaque(d *staged) (says []string) {
 	if d.Review == nil {
 		return append(says, "was not reviewed")
 	}
-	for _, f := range v.facts {
-		if r, ok := f.data.(*reviewed); ok && f.is(d.Review) {
-			if !r.accepts() {
-				says = append(says, "was rejected")
-			}
-			return says
-		}
+	f, ok := v.reviewed[*d.Review]
+	switch {
+	case !ok:
+		says = append(says, "names a review that is none of this session")
+	case !f.data.(*reviewed).accepts():
+		says = append(says, "was rejected")
 	}
-	return append(says, "names a review that is none of this session")
+	return says
 }
 
-func (v *view) stagedDigest(digest string) bool {
-	for _, f := range v.facts {
-		if d, ok := f.data.(*staged); ok && d.Artifact.Digest == digest {
-			return true
-		}
-	}
-	return false
-}
+// shopping remembers reviews for rule 16: rejections for as long as an
+// acceptance may follow, and acceptances for as long as a rejection of before may
+// take into the log.
+type shopping struct{ rejected, accepted opinions }
 
-// shopping remembers reviews for rule 16.
-type shopping struct {
+// opinions are reviews of a kind.
+type opinions struct {
 	byDigest map[string][]*opinion
 	order    []*opinion // as they came
 }
@@ -203,36 +198,51 @@ type opinion struct {
 
 func (o *opinion) of() *reviewed { return o.fact.data.(*reviewed) }
 
-func newShopping() *shopping { return &shopping{byDigest: map[string][]*opinion{}} }
+func newShopping() *shopping {
+	return &shopping{opinions{byDigest: map[string][]*opinion{}}, opinions{byDigest: map[string][]*opinion{}}}
+}
 
 // shop is rule 16: rejected by one escort, accepted by another within 7 days. It
 // does not see an instruction that was changed in between.
 func (e *Engine) shop(s *session, f *fact, d *reviewed) {
-	e.shopping.forget(e.now, e.cfg.Shopping.of()+e.cfg.Late.of())
+	shop, late := e.shopping, e.cfg.Late.of()
+	shop.rejected.forget(e.now, e.cfg.Shopping.of()+late)
+	shop.accepted.forget(e.now, late)
 	e.board.look(EscortShopping)
 	o := &opinion{session: s.id, fact: f}
-	list := e.shopping.byDigest[d.ReviewedDigest]
-	for _, other := range list {
-		rejected, accepted := other, o
-		if d.Decision == "rejected" {
-			rejected, accepted = o, other
+	if d.accepts() {
+		for _, rejection := range shop.rejected.byDigest[d.ReviewedDigest] {
+			e.shopped(rejection, o)
 		}
-		if rejected.of().accepts() || !accepted.of().accepts() || accepted.found || rejected.of().Reviewer.Ref == accepted.of().Reviewer.Ref {
-			continue
-		}
-		if gap := accepted.fact.t.Sub(rejected.fact.t); gap < 0 || gap > e.cfg.Shopping.of() {
-			continue
-		}
-		accepted.found = true
-		e.board.find(EscortShopping, "session/"+accepted.session, fmt.Sprintf("%s rejected in session %s at %s what %s accepted at %s",
-			rejected.of().Reviewer.Ref, rejected.session, stamp(rejected.fact.t), accepted.of().Reviewer.Ref, stamp(accepted.fact.t)), rejected.fact, accepted.fact)
+		shop.accepted.add(o)
+		return
 	}
-	e.shopping.byDigest[d.ReviewedDigest] = append(list, o)
-	e.shopping.order = append(e.shopping.order, o)
+	for _, acceptance := range shop.accepted.byDigest[d.ReviewedDigest] {
+		e.shopped(o, acceptance)
+	}
+	shop.rejected.add(o)
+}
+
+// shopped finds one acceptance after another's rejection, once.
+func (e *Engine) shopped(rejection, acceptance *opinion) {
+	no, yes := rejection.of(), acceptance.of()
+	gap := acceptance.fact.t.Sub(rejection.fact.t)
+	if acceptance.found || no.Reviewer.Ref == yes.Reviewer.Ref || gap < 0 || gap > e.cfg.Shopping.of() {
+		return
+	}
+	acceptance.found = true
+	e.board.find(EscortShopping, "session/"+acceptance.session, fmt.Sprintf("%s rejected in session %s at %s what %s accepted at %s",
+		no.Reviewer.Ref, rejection.session, stamp(rejection.fact.t), yes.Reviewer.Ref, stamp(acceptance.fact.t)), rejection.fact, acceptance.fact)
+}
+
+func (s *opinions) add(o *opinion) {
+	digest := o.of().ReviewedDigest
+	s.byDigest[digest] = append(s.byDigest[digest], o)
+	s.order = append(s.order, o)
 }
 
 // forget drops opinions that came longer ago than keep.
-func (s *shopping) forget(now time.Time, keep time.Duration) {
+func (s *opinions) forget(now time.Time, keep time.Duration) {
 	n := 0
 	for n < len(s.order) && now.Sub(s.order[n].fact.leaf) > keep {
 		digest := s.order[n].of().ReviewedDigest

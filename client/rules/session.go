@@ -10,6 +10,8 @@ import (
 type session struct {
 	id     string
 	facts  []*fact // in the order of the log; of changes only change.applied
+	grants []*fact // those of them that are session.approved
+	roster []*fact // those that begin or end shifts
 	last   time.Time
 	queued bool
 }
@@ -45,7 +47,12 @@ func (e *Engine) addToSession(id string, f *fact) {
 	}
 	s := e.sessionOf(id)
 	switch d := f.data.(type) {
+	case *approved:
+		s.grants = append(s.grants, f)
+	case *ended:
+		s.roster = append(s.roster, f)
 	case *started:
+		s.roster = append(s.roster, f)
 		e.registry.complete(&d.Target)
 		if d.Escort != nil {
 			e.work.open(d.Escort.Ref, s)
@@ -55,6 +62,7 @@ func (e *Engine) addToSession(id string, f *fact) {
 			e.registry.complete(d.Target)
 		}
 	case *handedOff:
+		s.roster = append(s.roster, f)
 		if d.Accepted {
 			e.work.open(d.To.Ref, s)
 		}
@@ -93,10 +101,9 @@ func (e *Engine) settled(s *session) time.Time {
 		}
 	default:
 		at = latest(at, s.last.Add(24*time.Hour+late))
-		for _, f := range s.facts {
-			if d, ok := f.data.(*approved); ok {
-				at = latest(at, earliest(d.Window.NotAfter, s.last.AddDate(1, 0, 0)).Add(24*time.Hour+late))
-			}
+		for _, f := range s.grants {
+			until := f.data.(*approved).Window.NotAfter
+			at = latest(at, earliest(until, s.last.AddDate(1, 0, 0)).Add(24*time.Hour+late))
 		}
 	}
 	return at.Add(time.Millisecond)
@@ -159,6 +166,12 @@ type view struct {
 	ends    []*fact
 	shifts  []shift
 	members []*member
+	systems []system // that were worked on
+
+	presences map[string][]*fact // escort.presence by escort, in the order of t
+	reviews   map[string][]*fact // instruction.reviewed by digest, in the order of t
+	reviewed  map[eventRef]*fact // the same by what names it
+	staged    map[string]bool    // digests of scripts
 }
 
 // member is a person in a session or change, with everything seen of them.
@@ -189,41 +202,73 @@ type shift struct {
 }
 
 func (s *session) view(at time.Time) *view {
-	v := &view{session: s, at: at, events: slices.Clone(s.facts)}
-	slices.SortStableFunc(v.events, func(a, b *fact) int { return a.t.Compare(b.t) })
+	v := &view{session: s, at: at, events: byTime(s.facts), shifts: s.shifts(),
+		presences: map[string][]*fact{}, reviews: map[string][]*fact{}, reviewed: map[eventRef]*fact{}, staged: map[string]bool{}}
 	for _, f := range v.events {
-		switch f.data.(type) {
+		switch d := f.data.(type) {
 		case *started:
 			v.starts = append(v.starts, f)
+			v.worksOn(d.Target)
+		case *executed:
+			if d.Target != nil {
+				v.worksOn(*d.Target)
+			}
 		case *ended:
 			v.ends = append(v.ends, f)
+		case *presence:
+			v.presences[d.Escort.Ref] = append(v.presences[d.Escort.Ref], f)
+		case *reviewed:
+			v.reviews[d.ReviewedDigest] = append(v.reviews[d.ReviewedDigest], f)
+			v.reviewed[eventRef{f.ref.Source, f.ref.ID}] = f
+		case *staged:
+			v.staged[d.Artifact.Digest] = true
 		}
 	}
-	v.shifts = shiftsOf(s.id, v.events)
 	// Who is named in a change is judged with the change.
 	v.members = membersOf(slices.DeleteFunc(slices.Clone(v.events), func(f *fact) bool { return f.typ == "change.applied" }))
 	return v
 }
 
-// shiftsOf returns who escorted when, from events in the order of t.
-func shiftsOf(id string, events []*fact) (list []shift) {
+// byTime returns facts in the order of t.
+func byTime(facts []*fact) []*fact {
+	list := slices.Clone(facts)
+	slices.SortStableFunc(list, func(a, b *fact) int { return a.t.Compare(b.t) })
+	return list
+}
+
+// lastAt returns the last of facts in the order of t that is not after t.
+func lastAt(facts []*fact, t time.Time) *fact {
+	n, _ := slices.BinarySearchFunc(facts, t, func(f *fact, t time.Time) int {
+		if f.t.After(t) {
+			return 1
+		}
+		return -1
+	})
+	if n == 0 {
+		return nil
+	}
+	return facts[n-1]
+}
+
+// shifts returns who escorted when.
+func (s *session) shifts() (list []shift) {
 	finish := func(t time.Time) {
 		if n := len(list); n > 0 && list[n-1].to.IsZero() {
 			list[n-1].to = t
 		}
 	}
 	began := false
-	for _, f := range events {
+	for _, f := range byTime(s.roster) {
 		switch d := f.data.(type) {
 		case *started:
 			if !began && d.Escort != nil {
-				list = append(list, shift{escort: d.Escort.Ref, session: id, from: f.t, fact: f})
+				list = append(list, shift{escort: d.Escort.Ref, session: s.id, from: f.t, fact: f})
 			}
 			began = true
 		case *handedOff:
 			if d.Accepted {
 				finish(f.t)
-				list = append(list, shift{escort: d.To.Ref, session: id, from: f.t, fact: f})
+				list = append(list, shift{escort: d.To.Ref, session: s.id, from: f.t, fact: f})
 			}
 		case *ended:
 			finish(f.t)
@@ -255,10 +300,7 @@ func membersOf(events []*fact) (list []*member) {
 
 // escorted reports whether the session is to be escorted or is.
 func (v *view) escorted() bool {
-	return len(v.shifts) > 0 || slices.ContainsFunc(v.facts, func(f *fact) bool {
-		d, ok := f.data.(*approved)
-		return ok && d.EscortRequired
-	})
+	return len(v.shifts) > 0 || slices.ContainsFunc(v.grants, func(f *fact) bool { return f.data.(*approved).EscortRequired })
 }
 
 // escortAt returns who escorts at t, or "".
@@ -274,15 +316,15 @@ func (v *view) escortAt(t time.Time) (ref string) {
 // granted returns the last instant of the windows granted before a leaf, or of
 // the one that the gateway enforces where the log holds no approval.
 func (s *session) granted(index int64) (until time.Time, ok bool) {
-	for _, f := range s.facts {
-		if d, is := f.data.(*approved); is && f.ref.Index < index {
-			until, ok = latest(until, d.Window.NotAfter), true
+	for _, f := range s.grants {
+		if f.ref.Index < index {
+			until, ok = latest(until, f.data.(*approved).Window.NotAfter), true
 		}
 	}
 	if ok {
 		return until, true
 	}
-	for _, f := range s.facts {
+	for _, f := range s.roster {
 		if d, is := f.data.(*started); is && d.Window != nil {
 			return d.Window.NotAfter, true
 		}
@@ -290,24 +332,11 @@ func (s *session) granted(index int64) (until time.Time, ok bool) {
 	return until, false
 }
 
-// targets returns the systems that were worked on, by id.
-func (v *view) targets() (list []system) {
-	add := func(s system) {
-		if !slices.ContainsFunc(list, func(x system) bool { return x.ID == s.ID }) {
-			list = append(list, s)
-		}
+// worksOn notes a system that was worked on.
+func (v *view) worksOn(s system) {
+	if !slices.ContainsFunc(v.systems, func(x system) bool { return x.ID == s.ID }) {
+		v.systems = append(v.systems, s)
 	}
-	for _, f := range v.events {
-		switch d := f.data.(type) {
-		case *started:
-			add(d.Target)
-		case *executed:
-			if d.Target != nil {
-				add(*d.Target)
-			}
-		}
-	}
-	return list
 }
 
 // judgeSession runs every rule on one session.
