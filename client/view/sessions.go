@@ -21,7 +21,7 @@ type SessionRow struct {
 	Session   string   `json:"session_id"`
 	First     int64    `json:"first_index"`
 	Last      int64    `json:"last_index"`
-	Events    int64    `json:"events"` // leaves about the session
+	Events    int64    `json:"events"` // its leaves; not those that name it in a list, such as heartbeats
 	Requested string   `json:"requested"`
 	Approved  string   `json:"approved"`
 	Started   string   `json:"started"`

@@ -103,6 +103,7 @@ func TestCleanMonth(t *testing.T) {
 		command.executed script.staged file.transferred recording.segment_sealed recording.finalized session.attested session.reviewed
 		change.proposed change.reviewed change.approved change.emergency_declared change.applied change.rolled_back change.verified
 		drift.detected person.updated person.separated escort.qualified authorization.granted ssp.declared source.heartbeat period.closed
+		session.denied command.blocked privilege.elevated clipboard.transferred recording.accessed change.rejected hold.placed hold.released
 		source.gap record.corrected record.redacted key.registered key.revoked source.registered`) {
 		if types[typ] == 0 {
 			t.Errorf("no %s in a whole month", typ)

@@ -2,6 +2,7 @@ package month
 
 import (
 	"crypto"
+	"fmt"
 	"time"
 
 	"github.com/escortlog/escortlog/cmd/internal/samples"
@@ -28,6 +29,10 @@ func (w *world) ordinary(sessions int) {
 			r.lines, r.script = 4, true
 		case n%10 == 7:
 			s.pause()
+		case n%10 == 2:
+			s.ask("nft list ruleset; nft flush ruleset # " + s.id).blocked = true
+		case n%10 == 8:
+			s.aside()
 		}
 		if n%15 == 5 {
 			s.next = w.escorts[s.slot.free]
@@ -40,7 +45,53 @@ func (w *world) ordinary(sessions int) {
 		}
 	}
 	w.pipelineChanges()
+	w.refusals()
 	w.incidents()
+}
+
+// aside has a session do what few do: get more rights, carry something over the
+// clipboard, and be looked at later in its recording.
+func (s *session) aside() {
+	s.afters = append(s.afters, func() {
+		at := s.start.Add(30 * time.Second)
+		s.tell(s.gateway, "privilege.elevated", at, s.began, obj{
+			"person": s.escort, "from": "service.read", "to": "service.restart", "method": "sudo", "target": s.target,
+			"approval": s.approved.ref(), "window": window(s.from, s.to),
+		})
+		text := "worker@" + s.id
+		s.tell(s.gateway, "clipboard.transferred", at.Add(5*time.Second), s.began, obj{
+			"direction": "in", "content": s.commit(s.id+" clipboard", text), "match_digest": matchDigest(text), "bytes": len(text), "actor": s.escort,
+		})
+		s.tell(s.recorder, "recording.accessed", s.end().Add(4*time.Hour), s.began, obj{
+			"recording_id": s.id + "/rec", "accessor": pick(s.world, s.reviewers), "purpose": "Second review.", "exported": false,
+		})
+	})
+}
+
+// refusals are requests and changes that come to nothing.
+func (w *world) refusals() {
+	for n := range 6 {
+		at := firstDay.AddDate(0, 0, 7*(n%3)+n/3).Add(8*time.Hour + time.Duration(n)*time.Minute)
+		id := fmt.Sprintf("s-refused-%d", n+1)
+		a := about{subject: "session/" + id, session: id}
+		request := w.say(w.broker, "session.requested", at, a, obj{
+			"session_id": id, "requester": w.engineers[n], "targets": []system{w.systems[n]}, "ticket": nil, "reason": "To look around.",
+			"justification": nil, "privileges": []string{"service.read"}, "window": window(at, at.Add(time.Hour)), "escort_required": true, "break_glass": false,
+		})
+		w.say(w.broker, "session.denied", at.Add(3*time.Minute), a, obj{
+			"session_id": id, "approver": w.approvers[n%len(w.approvers)], "auto": false, "reason": "There is no ticket.", "policy": accessPolicy, "request": request.ref(),
+		})
+		c := w.changeByPipeline(at.Add(10 * time.Minute))
+		for _, typ := range []string{"change.reviewed", "change.approved", "change.applied", "change.verified"} {
+			c.without(typ)
+		}
+		c.afters = append(c.afters, func() {
+			c.tell("change.rejected", c.proposed.Add(30*time.Minute), c.proposal, obj{
+				"rejected_by": c.reviewer, "auto": false, "rejected_digest": digest(c.content), "reason": "Not tested.",
+			})
+		})
+		w.planned = append(w.planned, c)
+	}
 }
 
 // pause has a session rest before its last instruction.
@@ -118,6 +169,12 @@ func (w *world) incidents() {
 		missing := sequenceText(w.recorder.sequence + 1)
 		h.data["first_sequence"], h.data["last_sequence"] = missing, missing
 	}
+	w.say(w.officer, "hold.placed", day.Add(10*time.Hour), about{subject: "hold/hold-1"}, obj{
+		"hold_id": "hold-1", "scope": obj{"session_ids": []string{w.sessions[0].id}}, "reason": "An inquiry.", "placed_by": w.officers[0], "until": nil,
+	})
+	w.say(w.officer, "hold.released", day.Add(100*time.Hour), about{subject: "hold/hold-1"}, obj{
+		"hold_id": "hold-1", "reason": "The inquiry is over.", "released_by": w.officers[0],
+	})
 	w.replaceKey(w.monitors[4], day.Add(11*time.Hour))
 
 	leaving := person{"p-e99", "engineer", "vendor", "contractor", "foreign", "IE", "mdm", "none", "none"}

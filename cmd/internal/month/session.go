@@ -44,6 +44,7 @@ type relay struct {
 	pause    time.Duration // from the review to the command
 	change   *change       // that the command belongs to
 	script   bool          // a script to be staged
+	blocked  bool          // the gateway does not let the command through
 	received *happening
 	reviewed *happening
 	executed *happening
@@ -288,7 +289,20 @@ func (s *session) relay(r *relay) {
 	if !s.escorted {
 		data["typed_by"] = s.engineer
 	}
+	if r.blocked {
+		s.block(r, data)
+		return
+	}
 	r.executed = s.tell(s.gateway, "command.executed", at.Add(r.review+r.pause), r.reviewed, data)
+}
+
+// block tells that the gateway let a command not through.
+func (s *session) block(r *relay, command obj) {
+	data := obj{"rule": "no-firewall", "reason": "Changes packet filters.", "policy": accessPolicy}
+	for _, name := range []string{"command_id", "instruction_ref", "command", "match_digest", "bytes", "run_as", "interpreter"} {
+		data[name] = command[name]
+	}
+	s.tell(s.gateway, "command.blocked", s.start.Add(r.after+r.review+r.pause), r.reviewed, data)
 }
 
 // stage tells how a script that was read and accepted comes to the target.
