@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -211,13 +210,16 @@ func (c *copies) learn(body []byte) (info, error) {
 	if len(lines) != 4 || lines[3] != "" {
 		return info{}, fmt.Errorf("what it says of itself is not three lines: %.100q", body)
 	}
-	size, err := strconv.ParseUint(lines[0], 10, 63)
-	next, err2 := strconv.ParseUint(lines[1], 10, 63)
-	ticket, err3 := base64.StdEncoding.DecodeString(lines[2])
-	if err := errors.Join(err, err2, err3); err != nil || len(ticket) > 1<<16-1 {
-		return info{}, fmt.Errorf("what it says of itself: %.100q: %w", body, errors.Join(err, errors.New("not two numbers and a ticket")))
+	size, ok := parseSize(lines[0])
+	next, ok2 := parseSize(lines[1])
+	ticket, err := base64.StdEncoding.Strict().DecodeString(lines[2])
+	if err == nil && (!ok || !ok2 || len(ticket) > 1<<16-1 || strings.Contains(lines[2], "\r")) {
+		err = errors.New("want two numbers and a ticket")
 	}
-	told := info{int64(size), int64(next), ticket}
+	if err != nil {
+		return info{}, fmt.Errorf("what it says of itself, %.100q: %w", body, err)
+	}
+	told := info{size, next, ticket}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.size, c.next, c.ticket = told.size, told.next, told.ticket

@@ -151,20 +151,26 @@ func (m *member) submit(ctx context.Context, r *round, from int64) (*answer, err
 // learn takes the size from a 409 answer.
 func (m *member) learn(a *answer, from int64) error {
 	text, ok := strings.CutSuffix(string(a.body), "\n")
-	size, err := strconv.ParseUint(text, 10, 63)
-	if !ok || err != nil || strconv.FormatUint(size, 10) != text {
+	size, canonical := parseSize(text)
+	if !ok || !canonical {
 		m.forget()
 		return fmt.Errorf("a conflict must come with a size and a newline, not %.40q", a.body)
 	}
-	if int64(size) == from {
+	if size == from {
 		m.forget()
 		return fmt.Errorf("it says that size %d conflicts with its size, and that this is %d", from, size)
 	}
 	m.metrics.requests.WithLabelValues(m.name, "conflict").Inc()
 	m.mu.Lock()
-	m.known = int64(size)
+	m.known = size
 	m.mu.Unlock()
 	return nil
+}
+
+// parseSize reads a decimal number below 2^63 in its only spelling.
+func parseSize(s string) (int64, bool) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	return int64(n), err == nil && strconv.FormatUint(n, 10) == s
 }
 
 func (m *member) forget() {

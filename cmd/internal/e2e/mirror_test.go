@@ -188,3 +188,47 @@ func TestE2EMirrorHealsLog(t *testing.T) {
 	l.submit(t, 5)
 	l.whole(t)
 }
+
+// TestE2EMirrorPullsWithToken: a mirror that the log knows nothing of reads it by itself, with the token that the log asks
+// its readers for.
+func TestE2EMirrorPullsWithToken(t *testing.T) {
+	built(t, buildOurs)
+	const origin = "log.example/pulled"
+	dir := t.TempDir()
+	data := filepath.Join(dir, "log")
+	vkeys := strings.Fields(must(t, "escortlogd", "init", "--data", data, "--origin", origin))
+	token := write(t, dir, "token", "token-0123456789abcdef\n")
+	listen := filepath.Join(dir, "log.address")
+	log := start(t, dir, "escortlogd", "serve", "--data", data, "--listen", "127.0.0.1:0", "--listen-file", listen,
+		"--read-auth", "token", "--read-token-file", token)
+	logURL := serving(t, log, listen)
+	key := filepath.Join(dir, "source.key")
+	must(t, "escortlog", "keygen", "-o", key)
+	must(t, "escortlog", "register-key", "--log", logURL, "--admin", filepath.Join(data, "admin.key"), "--key", key+".pub", "--source", "urn:example:x")
+
+	hash := sha256.Sum256([]byte(origin))
+	// Without the token nothing is copied; with it, everything.
+	for _, access := range [][]string{nil, {"--token-file", token}} {
+		archive := filepath.Join(t.TempDir(), "archive")
+		must(t, "escortwitness", "init", "--data", archive, "--name", "w.example/1", "--mirror-name", "m.example/1")
+		must(t, "escortwitness", append(append([]string{"add-log", "--data", archive, "--mirror", "--url", logURL}, access...), vkeys...)...)
+		listen := filepath.Join(archive, "address")
+		p := start(t, dir, "escortwitness", "serve", "--data", archive, "--listen", "127.0.0.1:0", "--listen-file", listen, "--pull-every", "100ms")
+		mirror := serving(t, p, listen) + "/mirror/" + hex.EncodeToString(hash[:])
+		if access == nil {
+			p.await(t, "a refusal", func() bool { return strings.Contains(p.out.String(), "pulling a log failed") })
+			continue
+		}
+		p.await(t, "a copy", func() bool {
+			resp, err := http.Get(mirror + "/checkpoint")
+			if err != nil {
+				return false
+			}
+			defer resp.Body.Close()
+			note, err := io.ReadAll(resp.Body)
+			return err == nil && strings.HasPrefix(string(note), origin+"\n2\n")
+		})
+		log.stop()
+		must(t, "escortlogd", "recover", "--data", data, "--from", mirror)
+	}
+}
