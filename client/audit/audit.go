@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/escortlog/escortlog/client"
@@ -64,34 +63,12 @@ type Config struct {
 // directory (ErrLocked, ErrOtherLog, a damaged or unwritable one), an evidence
 // file that cannot be written, or the end of the context.
 func Run(ctx context.Context, cfg Config) (r *Report, err error) {
-	if cfg.Workers <= 0 {
-		cfg.Workers = runtime.GOMAXPROCS(0)
-	}
-	if cfg.Fetches <= 0 {
-		cfg.Fetches = 8
-	}
-	if cfg.EvidenceDir == "" {
-		cfg.EvidenceDir = cfg.StateDir
-	}
-	s, dir, err := openState(cfg.StateDir)
+	f, err := Follow(cfg)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, dir.close()) }()
-	a := &auditor{cfg: cfg, state: s, changed: -1, failed: map[string]int64{}, report: &Report{Version: 1}}
-	if cfg.Rules != nil {
-		a.rules = rules.New(cfg.Rules)
-	}
-	a.evidence.Seen = string(s.note)
-	if s.note != nil {
-		head := s.head
-		a.report.Previous = &head
-		a.from, a.judged = head.Size, head.Size
-	}
-	if err := a.run(ctx, dir); err != nil {
-		return nil, err
-	}
-	return a.report, nil
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return f.Audit(ctx)
 }
 
 // auditor is one run.
@@ -116,8 +93,11 @@ type auditor struct {
 	broken   bool             // the log contradicts itself, and nothing more is read
 	leafZero []byte           // where this run read it
 
-	rules  *rules.Engine // nil: none are judged
-	newest int64         // ms, time of the newest leaf that they were given
+	rules    *rules.Engine // nil: none are judged
+	newest   int64         // ms, time of the newest leaf that they were given
+	caughtUp bool          // they were given what earlier runs verified
+	touched  bool          // state and rules may hold more than what passed
+	saved    bool          // all passed, and state holds it
 }
 
 // maxFailures bounds how many failures are listed.
@@ -156,8 +136,11 @@ func (a *auditor) run(ctx context.Context, dir *stateDir) error {
 	}
 	// Only what passed is built upon. Findings are about what is proven.
 	if code := a.report.Exit; dir != nil && a.complete && (code == ExitProven || code == ExitFindings) {
-		a.state.note, a.state.head = a.verified.Note, a.head
-		return dir.save(a.state)
+		a.state.note, a.state.head, a.state.origin = a.verified.Note, a.head, a.verified.Origin
+		if err := dir.save(a.state); err != nil {
+			return err
+		}
+		a.saved = true
 	}
 	return nil
 }
@@ -191,8 +174,11 @@ func (a *auditor) audit(ctx context.Context) error {
 	if err := a.consistent(ctx); err != nil || a.broken {
 		return err
 	}
-	if err := a.reread(ctx); err != nil {
-		return err
+	a.touched = true
+	if !a.caughtUp {
+		if err := a.reread(ctx); err != nil {
+			return err
+		}
 	}
 	if err := a.replay(ctx); err != nil {
 		return err
