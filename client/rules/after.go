@@ -215,8 +215,8 @@ func (e *Engine) lifecycle(b *board, v *view) {
 			}
 		}
 	}
-	for _, end := range v.ends {
-		says = append(says, v.countProblems(end)...)
+	if len(v.ends) == 1 {
+		says = append(says, v.countProblems(v.ends[0])...)
 	}
 	if len(says) > 0 {
 		b.find(Lifecycle, v.subject(), strings.Join(says, "; "), on...)

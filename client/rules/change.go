@@ -10,6 +10,7 @@ import (
 type change struct {
 	id     string
 	facts  []*fact // in the order of the log
+	said   []*fact // those of them that approve, reject or declare an emergency
 	last   time.Time
 	queued bool
 }
@@ -30,6 +31,8 @@ func (e *Engine) addToChange(id string, f *fact) {
 		e.due.push(dueItem{at: e.forgotten(c), id: id})
 	}
 	switch d := f.data.(type) {
+	case *changeApproved, *changeRejected, *emergency:
+		c.said = append(c.said, f)
 	case *applied:
 		e.bringInto(d.Targets, d.Digest)
 		if d.SessionID != "" {
@@ -181,7 +184,7 @@ func (e *Engine) changeUnapproved(b *board, c *change, at time.Time) {
 }
 
 func (c *change) emergencyBefore(f *fact) *fact {
-	for _, x := range c.facts {
+	for _, x := range c.said {
 		if _, ok := x.data.(*emergency); ok && x.ref.Index < f.ref.Index && !x.t.After(f.t) {
 			return x
 		}
@@ -192,12 +195,12 @@ func (c *change) emergencyBefore(f *fact) *fact {
 // unapproved says why no approval of those that count covers an application.
 func (c *change) unapproved(f *fact, d *applied, counts func(*fact) bool) (problem string, on []*fact) {
 	problem = "applied without an approval"
-	for _, x := range c.facts {
+	for _, x := range c.said {
 		a, ok := x.data.(*changeApproved)
 		if !ok || !counts(x) {
 			continue
 		}
-		rejection := slices.IndexFunc(c.facts, func(r *fact) bool {
+		rejection := slices.IndexFunc(c.said, func(r *fact) bool {
 			_, no := r.data.(*changeRejected)
 			return no && r.ref.Index > x.ref.Index && r.ref.Index < f.ref.Index
 		})
@@ -206,7 +209,7 @@ func (c *change) unapproved(f *fact, d *applied, counts func(*fact) bool) (probl
 		})
 		switch {
 		case rejection >= 0:
-			problem, on = "rejected after the approval", []*fact{x, c.facts[rejection]}
+			problem, on = "rejected after the approval", []*fact{x, c.said[rejection]}
 		case missing >= 0:
 			problem, on = "the approval does not cover the system "+d.Targets[missing].ID, []*fact{x}
 		case a.Window != nil && !a.Window.holds(f.t):
@@ -255,7 +258,7 @@ func (e *Engine) digestDrift(b *board, c *change) {
 }
 
 func (c *change) approvalAfter(f *fact) *fact {
-	for _, x := range c.facts {
+	for _, x := range c.said {
 		if _, ok := x.data.(*changeApproved); ok && x.ref.Index > f.ref.Index {
 			return x
 		}

@@ -183,8 +183,10 @@ func (e *Engine) settle() {
 }
 
 // Report judges what was added, as of a time: usually that of the newest
-// cosignature of the checkpoint that was audited. What happened less than
-// config's late before is not judged yet. A report changes nothing.
+// cosignature of the checkpoint that was audited, in any case none before the
+// newest leaf (it does not lead back to what was known earlier: that is the
+// report of an engine that was given fewer leaves). What happened less than late,
+// of the rules file, before is not judged yet. A report changes nothing.
 func (e *Engine) Report(at time.Time) []Verdict { return e.reportBoard(at).verdicts() }
 
 func (e *Engine) reportBoard(at time.Time) *board {
