@@ -2,9 +2,12 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +30,7 @@ func TestScripts(t *testing.T) {
 			"waitfor": waitFor,
 			"http":    request,
 			"mode":    mode,
+			"exits":   exits,
 		},
 	})
 }
@@ -75,5 +79,21 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if got := info.Mode().Perm().String(); got != args[0] != neg {
 		ts.Fatalf("%s has mode %s", args[1], got)
+	}
+}
+
+// exits CODE COMMAND... runs a command that ends with this exit code.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	err, code := ts.Exec(args[1], args[2:]...), 0
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if strconv.Itoa(code) != args[0] {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
 }
