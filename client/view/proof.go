@@ -33,6 +33,17 @@ type Origin struct {
 	Claims    []Claim   `json:"claims"`
 	// Findings are about the whole log: proven, and to worry about.
 	Findings []string `json:"findings"`
+	// Sample says how the lines were drawn from the answer; nil: all are shown.
+	Sample *Sample `json:"sample,omitempty"`
+}
+
+// Sample is how some lines were drawn from many, so that anybody can draw them
+// again.
+type Sample struct {
+	Seed       string `json:"seed"`
+	Population int64  `json:"population"` // leaves from which was drawn
+	Drawn      int64  `json:"drawn"`
+	Method     string `json:"method"`
 }
 
 // Claim states, beside what was proven about the log, that the answer is

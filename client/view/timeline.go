@@ -75,6 +75,7 @@ type Builder struct {
 	leaves  int64
 	book    *book
 	touched map[string]bool // sessions that belong to the change or system
+	picked  map[int64]bool  // indexes, where others chose them
 }
 
 // NewBuilder returns a builder for the timeline of one thing.
@@ -116,6 +117,8 @@ func (b *Builder) direct(l *leaf) bool {
 		return l.persons[b.id]
 	case System:
 		return l.systems[b.id]
+	case Picked:
+		return b.picked[l.index]
 	}
 	return false
 }

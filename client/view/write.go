@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -114,10 +115,15 @@ func (r *SessionRow) cells() []string {
 func writeCSV(w io.Writer, o *Origin, columns []string, rows int, cells func(int) []string) error {
 	out := csv.NewWriter(w)
 	out.UseCRLF = true
-	if err := out.Write(append(append([]string(nil), columns...), originColumns...)); err != nil {
+	header := append(append([]string(nil), columns...), originColumns...)
+	origin := []string{o.proven(), o.Log, fmt.Sprint(o.Size), hex.EncodeToString(o.Root[:])}
+	if s := o.Sample; s != nil {
+		header = append(header, "sample_seed", "sample_population")
+		origin = append(origin, s.Seed, fmt.Sprint(s.Population))
+	}
+	if err := out.Write(header); err != nil {
 		return err
 	}
-	origin := []string{o.proven(), o.Log, fmt.Sprint(o.Size), hex.EncodeToString(o.Root[:])}
 	for i := range rows {
 		row := append(cells(i), origin...)
 		for j, c := range row {
@@ -148,6 +154,9 @@ func (o *Origin) writeText(b *strings.Builder, what string) {
 	}
 	for _, c := range o.Claims {
 		fmt.Fprintf(b, "claim %s  %s, %d %s: %s\n", pad(c.Name, 8), strings.ReplaceAll(c.Result, "_", " "), c.Population, c.Unit, printable(c.Detail))
+	}
+	if s := o.Sample; s != nil {
+		fmt.Fprintf(b, "sample      %d of %d leaves, seed %s: %s\n", s.Drawn, s.Population, strconv.Quote(s.Seed), s.Method)
 	}
 	for _, f := range o.Findings {
 		fmt.Fprintf(b, "finding     %s\n", printable(f))

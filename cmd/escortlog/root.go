@@ -81,6 +81,7 @@ func commands() []*cobra.Command {
 		newCosignCommand(),
 		newPAECommand(),
 		newSubmitCommand(),
+		newAgentCommand(),
 		newProofCommand(),
 		newVerifyCommand(),
 		newDiscloseCommand(),
@@ -89,6 +90,8 @@ func commands() []*cobra.Command {
 		newChangeCommand(),
 		newPersonCommand(),
 		newSystemCommand(),
+		newExportCommand(),
+		newSampleCommand(),
 		newImportCommand(),
 		newSchemaCommand(),
 	}

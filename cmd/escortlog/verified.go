@@ -70,6 +70,18 @@ func (o *viewOptions) read(cmd *cobra.Command, into folder) (*view.Origin, int, 
 	if err != nil {
 		return nil, 0, err
 	}
+	r, code, err := readWhole(cmd, cfg, into)
+	if err != nil {
+		return nil, 0, err
+	}
+	return origin(r, into.Leaves()), code, nil
+}
+
+// readWhole audits a log and folds every leaf. Where the log is not proven it
+// says why on standard error and returns the error with the exit code. The code
+// beside a report is 0, or that of findings or of incompleteness. cfg has no state
+// directory, with which not every leaf would be read.
+func readWhole(cmd *cobra.Command, cfg audit.Config, into folder) (*audit.Report, int, error) {
 	shown := newProgress(cmd.ErrOrStderr(), "verified")
 	defer shown.done()
 	cfg.Progress = func(done, _ int64) { shown.add(done - shown.count) }
@@ -87,7 +99,7 @@ func (o *viewOptions) read(cmd *cobra.Command, into folder) (*view.Origin, int, 
 	if tee.err != nil {
 		return nil, 0, withCode(exitIntegrity, tee.err)
 	}
-	return origin(r, into.Leaves()), code, nil
+	return r, code, nil
 }
 
 // refused says why nothing is shown.

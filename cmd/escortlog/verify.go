@@ -21,14 +21,15 @@ type verifyOptions struct {
 	signers  []string
 	// disclosure is a file with what some commitments in the event stand for.
 	disclosure string
+	sha256     string
 	json       bool
 }
 
 func newVerifyCommand() *cobra.Command {
 	var o verifyOptions
 	cmd := &cobra.Command{
-		Use:   "verify --policy FILE (--leaf FILE | --envelope FILE) FILE.tlog-proof",
-		Short: "Verify offline that an event is in a log",
+		Use:   "verify --policy FILE ((--leaf FILE | --envelope FILE) FILE.tlog-proof | PACK.zip)",
+		Short: "Verify offline that an event is in a log, or an evidence pack",
 		Long: `Verifies a receipt without asking anybody: the leaf is hashed, or rebuilt from the
 signed envelope and the time in the proof; the proof leads from its hash to the
 root of a checkpoint; a log of the policy signed that checkpoint, and witnesses
@@ -43,9 +44,16 @@ withheld. With --disclosure, what that file holds must open commitments of this
 event (see "escortlog disclose"); where it does not, the pointer is named and the
 exit code is 2.
 
+Of an evidence pack (see "escortlog export") everything is verified: every byte
+against its manifest, the checkpoint under --policy, every leaf and its signatures
+by the keys registered before it, and what was made from the leaves is made again.
+Whatever was changed, added or removed is named. --sha256 demands that it is the
+very pack whose digest its maker printed.
+
 Exit code 0: proven. 2: it is not, or the quorum is not met.`,
 		Example: `  escortlog verify --policy policy.txt --leaf receipts/7.leaf receipts/7.tlog-proof
-  escortlog verify --policy policy.txt --envelope event.dsse.json event.tlog-proof`,
+  escortlog verify --policy policy.txt --envelope event.dsse.json event.tlog-proof
+  escortlog verify --policy policy.txt q2.zip`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args[0]) },
 	}
@@ -55,14 +63,21 @@ Exit code 0: proven. 2: it is not, or the quorum is not met.`,
 	f.StringVar(&o.envelope, "envelope", "", "`file` with the signed DSSE envelope, in place of --leaf")
 	f.StringArrayVar(&o.signers, "signer", nil, "public key `file` (SPKI PEM) that must have signed the event; may be repeated")
 	f.StringVar(&o.disclosure, "disclosure", "", "`file` of disclosures that must open commitments in the event")
+	f.StringVar(&o.sha256, "sha256", "", "`digest` in hex that a pack must have")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
-	fromCommandLineOnly(cmd, "leaf", "envelope", "signer", "disclosure")
+	fromCommandLineOnly(cmd, "leaf", "envelope", "signer", "disclosure", "sha256")
 	return cmd
 }
 
 func (o *verifyOptions) run(cmd *cobra.Command, name string) error {
 	if o.policy == "" {
 		return usageErrorf("no policy: give --policy FILE or set ESCORTLOG_POLICY; without one anybody could have made the proof")
+	}
+	if o.leaf == "" && o.envelope == "" && isPack(name) {
+		return o.runPack(cmd, name)
+	}
+	if o.sha256 != "" {
+		return usageErrorf("--sha256 is about a pack, and %s is none", name)
 	}
 	if (o.leaf == "") == (o.envelope == "") {
 		return usageErrorf("give --leaf FILE or --envelope FILE: the bytes that are to be proven")
@@ -210,6 +225,9 @@ func describeVerification(v *client.Verification, signers []string) *verificatio
 	}
 	if len(r.Checked) == 0 && len(r.KeyIDs) > 0 {
 		r.NotChecked = append(r.NotChecked, "the event's own signatures (give --signer PUB.pem)")
+	}
+	if len(r.Cosigners) == 0 {
+		r.NotChecked = append(r.NotChecked, "that others were shown the same log: no witness cosigned, and the policy demands none")
 	}
 	r.NotChecked = append(r.NotChecked, "that the signers were registered for this source and type (escortlog audit)")
 	return r

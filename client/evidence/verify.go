@@ -1,0 +1,485 @@
+package evidence
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/escortlog/escortlog/client"
+	"github.com/escortlog/escortlog/client/audit"
+	"github.com/escortlog/escortlog/client/view"
+	"github.com/escortlog/escortlog/log/checkpoint"
+	"github.com/escortlog/escortlog/log/entry"
+	"github.com/escortlog/escortlog/log/event"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Problem is something in a pack that is not as it has to be.
+type Problem struct {
+	Place  string `json:"place"` // a file of the pack, or a part of the pack itself
+	Detail string `json:"detail"`
+}
+
+func (p Problem) String() string { return p.Place + ": " + p.Detail }
+
+// Result is what a verification of a pack has found.
+type Result struct {
+	SHA256   string    `json:"sha256"`   // of the pack, hex
+	Problems []Problem `json:"problems"` // none: everything below is proven
+	// Manifest is what the pack says of itself; nil where that cannot be read.
+	Manifest *Manifest `json:"-"`
+	// Verified is the checkpoint and who signed it; nil where nobody's word counts.
+	Verified   *checkpoint.Verified `json:"-"`
+	Signatures int64                `json:"signatures"` // that verified
+	// Claims are those that this verification has proven, or has not.
+	Claims []view.Claim `json:"claims"`
+	// Notes are about what is proven and should be known.
+	Notes []string `json:"notes"`
+
+	leaves []numbered
+}
+
+// Verify verifies a pack offline: nothing in it is believed but what signatures
+// and hashes prove, under the reader's own policy, the text of a policy file. The
+// error is about that file.
+func Verify(ctx context.Context, pack, policyFile []byte) (*Result, error) {
+	policy, err := checkpoint.ParsePolicy(policyFile)
+	if err != nil {
+		return nil, fmt.Errorf("the policy: %w", err)
+	}
+	v := newVerifier(ctx, pack, policy)
+	v.policyDigest = digest(policyFile)
+	v.run(pack)
+	return v.Result, nil
+}
+
+func digest(content []byte) string {
+	sum := sha256.Sum256(content)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+func newVerifier(ctx context.Context, pack []byte, policy *checkpoint.Policy) *verifier {
+	sum := sha256.Sum256(pack)
+	return &verifier{ctx: ctx, policy: policy, files: map[string][]byte{}, Result: &Result{SHA256: hex.EncodeToString(sum[:]), Problems: []Problem{}, Claims: []view.Claim{}, Notes: []string{}}}
+}
+
+// run looks at everything, as far as what it rests on is right.
+func (v *verifier) run(pack []byte) {
+	files, problems := readArchive(pack)
+	v.Problems = append(v.Problems, problems...)
+	for _, f := range files {
+		v.files[f.name] = f.content
+	}
+	v.manifest(files)
+	// What follows looks for files by name; where one is missing that was said.
+	if v.Manifest == nil {
+		return
+	}
+	v.checkpoint()
+	v.readLeaves()
+	if len(v.Problems) > 0 {
+		return // what follows would only say it again in other words
+	}
+	v.previous()
+	v.signatures()
+	v.derived()
+	if len(v.Problems) == 0 {
+		v.conclude()
+	}
+}
+
+// Find returns the leaf of that hash in a verified pack.
+func (r *Result) Find(leafHash string) (*entry.Entry, tlog.Hash, bool) {
+	for _, l := range r.leaves {
+		hash := entry.LeafHash(l.leaf)
+		if hex.EncodeToString(hash[:]) == leafHash {
+			e, err := entry.Parse(l.leaf)
+			return e, hash, err == nil
+		}
+	}
+	return nil, tlog.Hash{}, false
+}
+
+type verifier struct {
+	*Result
+	ctx    context.Context
+	policy *checkpoint.Policy
+	// policyDigest is that of the reader's policy file.
+	policyDigest string
+	files        map[string][]byte
+	directory    *event.Directory
+	report       audit.Report
+}
+
+func (v *verifier) bad(place, format string, args ...any) {
+	v.Problems = append(v.Problems, Problem{Place: place, Detail: fmt.Sprintf(format, args...)})
+}
+
+// manifest holds every file against the manifest.
+func (v *verifier) manifest(files []file) {
+	content, ok := v.files[nameManifest]
+	if !ok {
+		v.bad(nameManifest, "is missing, so nothing says what should be here")
+		return
+	}
+	m, err := parseManifest(content)
+	if err != nil {
+		v.bad(nameManifest, "%v", err)
+		return
+	}
+	v.Manifest = m
+	listed := map[string]bool{nameManifest: true}
+	for _, f := range m.Files {
+		content, ok := v.files[f.Name]
+		sum := sha256.Sum256(content)
+		switch {
+		case listed[f.Name]:
+			v.bad(nameManifest, "lists %s twice", f.Name)
+		case !ok:
+			v.bad(f.Name, "is missing: the manifest lists it")
+		case int64(len(content)) != f.Size || hex.EncodeToString(sum[:]) != f.SHA256:
+			v.bad(f.Name, "was changed: it has %d bytes and the SHA-256 %x, the manifest says %d and %s", len(content), sum, f.Size, f.SHA256)
+		}
+		listed[f.Name] = true
+	}
+	for _, f := range files {
+		if !listed[f.name] {
+			v.bad(f.name, "was added: the manifest does not list it")
+		}
+	}
+	v.leafFiles(listed)
+}
+
+// leafFiles: the leaves that the manifest lists and the files are the same.
+func (v *verifier) leafFiles(listed map[string]bool) {
+	m := v.Manifest
+	expected := map[string]bool{nameManifest: true, nameCheckpoint: true, nameKeys: true, nameFindings: true, nameRules: true, nameTimeline: true, nameReport: true}
+	if m.Previous != nil {
+		expected[namePrevious], expected[nameConsistency] = true, true
+	}
+	for i, l := range m.Leaves {
+		if l.Index < 0 || l.Index >= m.Head.Size || i > 0 && l.Index <= m.Leaves[i-1].Index {
+			v.bad(nameManifest, "lists leaf %d, which is not in the order of a log of %d leaves", l.Index, m.Head.Size)
+		}
+		for _, name := range []string{nameLeaf(l.Index), nameProof(l.Index)} {
+			expected[name] = true
+			if !listed[name] {
+				v.bad(name, "is missing: the manifest lists leaf %d and not its file", l.Index)
+			}
+		}
+	}
+	for _, f := range m.Files {
+		if !expected[f.Name] {
+			v.bad(f.Name, "was added: it is about no leaf that the manifest lists")
+		}
+		delete(expected, f.Name)
+	}
+	for _, name := range []string{nameCheckpoint, nameKeys, nameFindings, nameRules, nameTimeline, nameReport, namePrevious, nameConsistency} {
+		if expected[name] {
+			v.bad(name, "is missing, and every pack has it")
+		}
+	}
+	counted, said := *m, m.Counts
+	counted.count()
+	counted.Counts.Findings, counted.Counts.Files = said.Findings, int64(len(m.Files))
+	if counted.Counts != said || counted.Whole != m.Whole {
+		v.bad(nameManifest, "counts %+v where there are %+v", said, counted.Counts)
+	}
+}
+
+// checkpoint holds the checkpoint against the policy and the manifest.
+func (v *verifier) checkpoint() {
+	note, ok := v.files[nameCheckpoint]
+	if !ok {
+		return
+	}
+	verified, err := v.policy.Verify(note)
+	if err != nil {
+		v.bad(nameCheckpoint, "%v", err)
+		return
+	}
+	v.Verified = verified
+	if h := v.Manifest.Head; verified.Origin != v.Manifest.Origin || verified.Size != h.Size || verified.Root != h.Root {
+		v.bad(nameManifest, "names size %d and root %s of %q, the checkpoint has size %d and root %s of %q",
+			h.Size, h.Root, v.Manifest.Origin, verified.Size, verified.Root, verified.Origin)
+	}
+}
+
+// readLeaves proves that every leaf is in the log.
+func (v *verifier) readLeaves() {
+	for _, l := range v.Manifest.Leaves {
+		leaf, ok := v.files[nameLeaf(l.Index)]
+		text, proven := v.files[nameProof(l.Index)]
+		if !ok || !proven || v.Verified == nil {
+			continue // that was said
+		}
+		hash := entry.LeafHash(leaf)
+		if l.Hash != hex.EncodeToString(hash[:]) {
+			v.bad(nameLeaf(l.Index), "hashes to %x, the manifest says %s", hash[:], l.Hash)
+			continue
+		}
+		p, err := checkpoint.ParseProof(text)
+		switch {
+		case err != nil:
+			v.bad(nameProof(l.Index), "%v", err)
+		case p.Index != l.Index:
+			v.bad(nameProof(l.Index), "is about leaf %d", p.Index)
+		case !bytes.Equal(p.Checkpoint, v.files[nameCheckpoint]):
+			v.bad(nameProof(l.Index), "bears another checkpoint than the pack")
+		case !bytes.Equal(p.Extra, checkpoint.LeafTimeExtra(entry.TimeOf(leaf))):
+			v.bad(nameProof(l.Index), "names another time than its leaf")
+		default:
+			if err := checkpoint.VerifyInclusion(hash, l.Index, v.Verified.Size, p.Hashes, v.Verified.Root); err != nil {
+				v.bad(nameLeaf(l.Index), "is not proven to be in the log: %v", err)
+				continue
+			}
+			v.leaves = append(v.leaves, numbered{l.Index, leaf})
+		}
+	}
+}
+
+// previous proves that the log extends what was verified before.
+func (v *verifier) previous() {
+	m := v.Manifest
+	if m.Previous == nil {
+		return
+	}
+	old, err := v.policy.Verify(v.files[namePrevious])
+	if err != nil {
+		v.bad(namePrevious, "%v", err)
+		return
+	}
+	if old.Origin != m.Origin || old.Size != m.Previous.Size || old.Root != m.Previous.Root {
+		v.bad(namePrevious, "is not the one that the manifest names")
+		return
+	}
+	proof, err := parseConsistency(v.files[nameConsistency])
+	if err == nil {
+		err = checkpoint.VerifyConsistency(old.Size, v.Verified.Size, old.Root, v.Verified.Root, proof)
+	}
+	if err != nil {
+		v.bad(nameConsistency, "does not lead from size %d to size %d: %v", old.Size, v.Verified.Size, err)
+	}
+}
+
+// signatures verifies every leaf by the keys that the authority leaves before it
+// registered.
+func (v *verifier) signatures() {
+	v.directory = event.NewDirectory()
+	for _, l := range v.leaves {
+		e, ev, err := parseLeaf(l.leaf)
+		if err != nil {
+			v.bad(nameLeaf(l.index), "%v", err)
+			continue
+		}
+		listed := slices.Contains(v.why(l.index), ForAuthority)
+		if event.IsAuthority(ev.Type) != listed {
+			v.bad(nameManifest, "says of leaf %d, which is %s, that it is in the pack for %v", l.index, ev.Type, v.why(l.index))
+		}
+		jobs, err := v.directory.Decide(l.index, e, ev)
+		if err != nil {
+			v.bad(nameLeaf(l.index), "%v", err)
+			continue
+		}
+		if event.IsAuthority(ev.Type) { // Decide has verified and applied it
+			v.Signatures += int64(len(e.Signatures))
+			continue
+		}
+		for _, j := range jobs {
+			if err := j.Verify(); err != nil {
+				v.bad(nameLeaf(l.index), "%v", err)
+			}
+			v.Signatures++
+		}
+		if err := event.Validate(ev, v.directory.AllowOpaque()); err != nil {
+			v.bad(nameLeaf(l.index), "%v", err)
+		}
+	}
+	if len(v.leaves) == 0 || v.leaves[0].index != 0 {
+		v.bad(nameLeaf(0), "is missing: it founds the log and names its administrators")
+		return
+	}
+	if hash := entry.LeafHash(v.leaves[0].leaf); hex.EncodeToString(hash[:]) != v.Manifest.Genesis || v.directory.Origin() != v.Manifest.Origin {
+		v.bad(nameManifest, "names another leaf 0 than the one in the pack, or another log than it founds")
+	}
+	v.compromised()
+}
+
+func (v *verifier) why(index int64) []string {
+	i, _ := slices.BinarySearchFunc(v.Manifest.Leaves, index, func(l Leaf, index int64) int { return int(l.Index - index) })
+	return v.Manifest.Leaves[i].For
+}
+
+// compromised says which leaves bear signatures that prove nothing any more.
+func (v *verifier) compromised() {
+	since := v.directory.Compromised()
+	for _, l := range v.leaves {
+		e, err := entry.Parse(l.leaf)
+		if err != nil {
+			continue // that was said
+		}
+		for _, s := range e.Signatures {
+			if t, ok := since[s.KeyID]; ok && e.Time >= t.UnixMilli() {
+				v.Notes = append(v.Notes, fmt.Sprintf("leaf %d was signed by %s after that key was compromised: it does not prove who wrote it", l.index, s.KeyID))
+			}
+		}
+	}
+}
+
+// derived makes again what was made from the leaves.
+func (v *verifier) derived() {
+	m := v.Manifest
+	findings, rulesFile := v.files[nameFindings], v.files[nameRules]
+	if m.Rules != digest(rulesFile) {
+		v.bad(nameRules, "is not the file whose digest the manifest names")
+	}
+	if err := json.Unmarshal(findings, &v.report); err != nil || v.report.Rules == nil {
+		v.bad(nameFindings, "is no report of an audit with rules (%v)", err)
+		return
+	}
+	again, err := marshalReport(&v.report)
+	switch {
+	case err != nil || !bytes.Equal(again, findings):
+		v.bad(nameFindings, "is not spelled as a report is")
+	case v.report.Checkpoint != string(v.files[nameCheckpoint]):
+		v.bad(nameFindings, "is about another checkpoint")
+	case v.report.Rules.Digest != m.Rules || v.report.Rules.At != m.At:
+		v.bad(nameFindings, "is about other rules or another time than the manifest")
+	}
+	if len(v.Problems) > 0 {
+		return
+	}
+	answer := map[int64]bool{}
+	for _, l := range m.Leaves {
+		answer[l.Index] = slices.Contains(l.For, ForQuery) || slices.Contains(l.For, ForContext)
+	}
+	_, on, count := relevant(m.Query, v.report.Rules.Verdicts, answer)
+	if count != m.Counts.Findings {
+		v.bad(nameFindings, "has %d findings about leaves here, the manifest says %d", count, m.Counts.Findings)
+	}
+	for _, i := range on {
+		if _, here := v.files[nameLeaf(i)]; !here {
+			v.bad(nameLeaf(i), "is missing: a finding rests on it")
+		}
+	}
+	bare := *m
+	bare.Files = nil
+	files, t, err := render(&bare, &v.report, v.leaves, v.directory)
+	if err != nil {
+		v.bad("the pack", "its timeline and report cannot be made again: %v", err)
+		return
+	}
+	for _, f := range files {
+		if !bytes.Equal(f.content, v.files[f.name]) {
+			v.bad(f.name, "does not say what the leaves and the manifest say")
+		}
+	}
+	v.chosen(t)
+}
+
+// chosen: the manifest says of each leaf what it answers, as the leaves do.
+func (v *verifier) chosen(t *view.Timeline) {
+	lines := map[int64]string{}
+	for _, l := range t.Lines {
+		lines[l.Index] = map[bool]string{false: ForQuery, true: ForContext}[l.Context]
+	}
+	for _, l := range v.Manifest.Leaves {
+		said := ""
+		for _, what := range l.For {
+			if what == ForQuery || what == ForContext {
+				said = what
+			}
+		}
+		if said != lines[l.Index] {
+			v.bad(nameManifest, "says that leaf %d is here for %q, by the question it is for %q", l.Index, said, lines[l.Index])
+		}
+	}
+}
+
+// conclude says which claims were proven here.
+func (v *verifier) conclude() {
+	m := v.Manifest
+	n := int64(len(v.leaves))
+	if m.Policy != v.policyDigest {
+		v.Notes = append(v.Notes, fmt.Sprintf("it was verified by the policy %s; its maker audited by another, %s", v.policyDigest, m.Policy))
+	}
+	if !m.Whole {
+		unproven := func(name string, population int64, unit, detail string) {
+			v.Claims = append(v.Claims, view.Claim{Name: name, Result: view.NotEvaluable, Population: population, Unit: unit, Detail: detail})
+		}
+		said := fmt.Sprintf("proven to the maker of the pack by a full scan; not provable again from this pack, which holds %d of %d leaves", n, m.Head.Size)
+		unproven("A log", n, "leaves", said)
+		unproven("B query", n, "leaves", said)
+		unproven("C source", 0, "sources", "as the maker of the pack found it: see findings.json")
+		unproven("D world", 0, "records", "not checked here: whether everything that happened was logged")
+		v.Notes = append(v.Notes,
+			"findings.json and the verdicts in it are the maker's word: rules look at the whole log, which is not here",
+			"that no authority event (a revoked key, say) came after those in the pack is the maker's word too")
+		return
+	}
+	v.repeat()
+}
+
+// repeat audits the whole log again, out of the pack.
+func (v *verifier) repeat() {
+	m := v.Manifest
+	again, answer, err := v.reaudit()
+	if err != nil {
+		v.bad("the pack", "the audit cannot be repeated: %v", err)
+		return
+	}
+	for _, f := range again.Failures {
+		v.bad("the pack", "its leaves fail the audit: %s: %s", f.Verdict, f.Detail)
+	}
+	same := reflect.DeepEqual(again.Rules.Verdicts, v.report.Rules.Verdicts)
+	if m.Policy == v.policyDigest {
+		// Under the maker's policy nothing at all may differ.
+		text, err := marshalReport(again)
+		same = err == nil && bytes.Equal(text, v.files[nameFindings])
+	}
+	if !same {
+		v.bad(nameFindings, "is not what the audit of the pack's leaves says")
+	}
+	for _, l := range m.Leaves {
+		if in := slices.Contains(l.For, ForQuery) || slices.Contains(l.For, ForContext); in != answer[l.Index] {
+			v.bad(nameManifest, "is wrong about whether leaf %d answers the question", l.Index)
+		}
+	}
+	for _, c := range again.Claims {
+		out := view.Claim{Name: c.Name, Result: string(c.Result), Population: c.Population, Unit: c.Unit, Detail: c.Detail}
+		if c.Name[:1] == "B" {
+			out = view.Claim{Name: c.Name, Result: view.Pass, Population: m.Head.Size, Unit: "leaves", Detail: "complete by full scan: the pack holds every leaf of the checkpoint, and each was asked"}
+		}
+		v.Claims = append(v.Claims, out)
+	}
+}
+
+// CheckDisclosures holds disclosures against the leaves of a verified pack. Each
+// has to name its leaf. Errors wrap client.ErrDisclosure.
+func (r *Result) CheckDisclosures(list []client.Disclosure) (map[string][]client.Committed, error) {
+	byLeaf := map[string][]client.Disclosure{}
+	for _, d := range list {
+		if d.LeafHash == "" {
+			return nil, fmt.Errorf("%w: that of %s names no leaf of the pack", client.ErrDisclosure, d.Commitment.Digest)
+		}
+		byLeaf[d.LeafHash] = append(byLeaf[d.LeafHash], d)
+	}
+	out := map[string][]client.Committed{}
+	for name, ds := range byLeaf {
+		e, hash, ok := r.Find(name)
+		if !ok {
+			return nil, fmt.Errorf("%w: the leaf %s is not in the pack", client.ErrDisclosure, name)
+		}
+		committed, err := client.CheckDisclosures(e, hash, ds)
+		if err != nil {
+			return nil, fmt.Errorf("leaf %s: %w", name, err)
+		}
+		out[name] = committed
+	}
+	return out, nil
+}
