@@ -229,6 +229,9 @@ func describeVerification(v *client.Verification, signers []string) *verificatio
 	if len(r.Cosigners) == 0 {
 		r.NotChecked = append(r.NotChecked, "that others were shown the same log: no witness cosigned, and the policy demands none")
 	}
+	if len(r.Cosigners) == 0 {
+		r.NotChecked = append(r.NotChecked, "that others were shown the same log: no witness cosigned, and the policy demands none")
+	}
 	r.NotChecked = append(r.NotChecked, "that the signers were registered for this source and type (escortlog audit)")
 	return r
 }
