@@ -191,6 +191,7 @@ var tests = []test{
 	outside(rules.RecordingGap, "a last digest that is not", set("finalized", "last_digest", digest("x"))),
 	outside(rules.RecordingGap, "never finalized", without("finalized")),
 	outside(rules.RecordingGap, "failed and went on", with(line{name: "failed", at: 5 * minute, source: "recorder", typ: "recording.failed", data: obj{"session_id": "s-1", "mode": "strict", "session_continued": true, "interval": nil}})),
+	outside(rules.RecordingGap, "another recording without segments", like("finalized", "finalized too", set("finalized too", "recording_id", "r-none"))),
 	outside(rules.RecordingGap, "switched off", set("start", "recording_mode", "off")),
 
 	inside(rules.Lifecycle, "begun and ended"),
@@ -408,4 +409,42 @@ func TestYoungEventsWait(t *testing.T) {
 		t.Errorf("judged at once: %+v", v)
 	}
 	compare(t, "after 15 min", te.judge(nil, command+15*minute)[rules.EscortAbsent-1], 1)
+}
+
+// TestDue: what is due is missed only once it is, and had its time to come in.
+func TestDue(t *testing.T) {
+	for name, tt := range map[string]struct {
+		rule  int
+		due   time.Duration // the last moment at which nothing is missed
+		edits []edit
+	}{
+		"an attestation":          {rules.NoAttestation, 25*hour + 15*minute, []edit{without("attestation")}},
+		"a second review":         {rules.NoAttestation, 74*hour + 15*minute, []edit{set("attestation", "observed_all", false)}},
+		"an emergency's approval": {rules.ChangeUnapproved, 24*hour + 25*minute, []edit{emergency, without("change approval")}},
+		"an end":                  {rules.Lifecycle, 26*hour + 15*minute, []edit{without("end", "attestation")}},
+		"a recording":             {rules.RecordingGap, 2*hour + 15*minute - time.Millisecond, []edit{without("finalized")}},
+		"a change for a drift":    {rules.ChangeDigestDrift, 2*hour + 15*minute - time.Millisecond, []edit{drift(digest("x"))}},
+	} {
+		s := base()
+		for _, e := range tt.edits {
+			s = e(s)
+		}
+		te := newTeller(t).tell(s)
+		if v := te.judge(nil, tt.due)[tt.rule-1]; v.Count != 0 {
+			t.Errorf("%s: missed too early: %+v", name, v)
+		}
+		compare(t, name+", then", te.judge(nil, tt.due+time.Millisecond)[tt.rule-1], 1)
+	}
+}
+
+// TestNothingToCompare: one role alone is no population of SEPARATION, a session
+// that never began none of the rules about sessions.
+func TestNothingToCompare(t *testing.T) {
+	te := newTeller(t).tell(session("1", 0)[:1])
+	for _, v := range te.judge(nil, 6*day) {
+		green := map[int]bool{rules.CoveredNation: true, rules.Sequence: true, rules.Time: true, rules.RevokedUse: true}
+		if want := green[v.Number]; (v.Status == rules.Pass) != want {
+			t.Errorf("%s: %s over %d", v.Name, v.Status, v.Population)
+		}
+	}
 }
