@@ -81,7 +81,6 @@ func commands() []*cobra.Command {
 		newCosignCommand(),
 		newPAECommand(),
 		newSubmitCommand(),
-		newAgentCommand(),
 		newProofCommand(),
 		newVerifyCommand(),
 		newDiscloseCommand(),
