@@ -81,6 +81,7 @@ func commands() []*cobra.Command {
 		newCosignCommand(),
 		newPAECommand(),
 		newSubmitCommand(),
+		newAgentCommand(),
 		newProofCommand(),
 		newVerifyCommand(),
 		newDiscloseCommand(),

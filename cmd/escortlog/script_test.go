@@ -57,6 +57,7 @@ func TestScripts(t *testing.T) {
 			"events": scriptEvents,
 			"story":  scriptStory,
 			"sign":   scriptSign,
+			"http":   scriptHTTP,
 		},
 	})
 }

@@ -23,12 +23,20 @@ type settings struct {
 	Log string `yaml:"log"`
 	// Path of a tlog-policy file: the log's keys, the witnesses, the quorum.
 	Policy string `yaml:"policy"`
-	// Path of the private key (PKCS #8 PEM) with which submit signs events.
+	// Path of the private key (PKCS #8 PEM) with which submit and agent sign events.
 	Key string `yaml:"key"`
 	// Paths of administrators' private keys (PKCS #8 PEM).
 	Admin []string `yaml:"admin"`
-	// Source of imported events, an absolute URI.
+	// Source of imported events and of the agent's, an absolute URI.
 	Source string `yaml:"source"`
+	// Directory in which agent keeps events until they are proven.
+	Outbox string `yaml:"outbox"`
+	// Loopback address on which agent takes events, as "127.0.0.1:7070".
+	Listen string `yaml:"listen"`
+	// How often agent sends source.heartbeat, as "1m"; whole seconds.
+	Heartbeat string `yaml:"heartbeat"`
+	// How long the periods are that agent closes, as "24h"; whole minutes.
+	Period string `yaml:"period"`
 	// Directory in which submit keeps receipts.
 	Receipts string `yaml:"receipts"`
 	// Directory in which audit keeps what it has verified.
