@@ -262,6 +262,6 @@ func (a *auditor) claims() []Verdict {
 		log,
 		{Name: "B query", Result: NotEvaluable, Unit: "queries", Detail: "not evaluated here: no query was asked; this audit reads everything"},
 		a.sourceClaim(),
-		{Name: "D world", Result: NotEvaluable, Unit: "records", Detail: "not evaluated here: takes records from an independent vantage point; see escortlog reconcile"},
+		{Name: "D world", Result: NotEvaluable, Unit: "records", Detail: "not evaluated here: takes records from an independent vantage point to reconcile with"},
 	}
 }

@@ -12,7 +12,8 @@
 // before is an integrity failure. Whatever proves a failure (both checkpoints,
 // the bytes that were served, leaves with their proofs) is written to a file.
 // The first run is checked like any other, only that there is nothing to be
-// consistent with.
+// consistent with. A Follower does the same again and again, and keeps in memory
+// what it verified.
 //
 // The Report keeps apart what is proven about the protocol (verdicts), what
 // is thereby known to be complete (claims A to D), and what is proven but should

@@ -15,6 +15,9 @@ import (
 type RulesReport struct {
 	// Digest is the SHA-256 of the rules file, as "sha256:" and hex.
 	Digest string `json:"digest"`
+	// Defaults is the digest of the rules built in, which hold where that file says
+	// nothing; the same where there is no file.
+	Defaults string `json:"defaults"`
 	// At is the time as of which they judged, RFC 3339.
 	At string `json:"at"`
 	// AtFrom says where At is from: "given", "cosignature" or "leaf".
@@ -130,7 +133,7 @@ func (a *auditor) rulesReport() *RulesReport {
 		return nil
 	}
 	at, from := a.asOf()
-	r := &RulesReport{Digest: a.cfg.Rules.Digest(), At: at.UTC().Format(time.RFC3339Nano), AtFrom: from, Verdicts: []rules.Verdict{}}
+	r := &RulesReport{Digest: a.cfg.Rules.Digest(), Defaults: rules.Default().Digest(), At: at.UTC().Format(time.RFC3339Nano), AtFrom: from, Verdicts: []rules.Verdict{}}
 	switch {
 	case !a.complete:
 		r.NotRun = "not all leaves were read"
@@ -197,7 +200,11 @@ const maxShown = 20
 
 // write writes the rules' part of the report for people.
 func (r *RulesReport) write(w func(format string, args ...any)) {
-	w("\nRules        %s\n             as of %s (%s)\n", r.Digest, r.At, map[string]string{
+	w("\nRules        %s\n", r.Digest)
+	if r.Defaults != r.Digest {
+		w("             over those built in, %s\n", r.Defaults)
+	}
+	w("             as of %s (%s)\n", r.At, map[string]string{
 		"given": "as given", "cosignature": "the newest cosignature", "leaf": "the newest leaf, since there is no cosignature"}[r.AtFrom])
 	if r.NotRun != "" {
 		w("  not evaluable: %s\n", r.NotRun)

@@ -161,7 +161,7 @@ func (b *board) verdict(number int) Verdict {
 	default:
 		v.Status = NotEvaluable
 		if len(reasons) == 0 {
-			reasons = []string{"there is nothing to judge in the log; looked for: " + v.Unit}
+			reasons = []string{"the log holds none"}
 		}
 	}
 	if hidden := v.Count - int64(len(v.Findings)); hidden > 0 {

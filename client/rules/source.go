@@ -407,7 +407,15 @@ func (e *Engine) Sources() Completeness {
 	case bad > 0:
 		c.Status, c.Detail = Fail, plural(bad, "source")+" with gaps, repeats, broken chains or totals unlike the leaves; see SEQUENCE and SOURCE_SILENT"
 	case plain > 0 || unstated > 0:
-		c.Status, c.Detail = NotEvaluable, fmt.Sprintf("%s not numbering all events, %s without stated totals; the others have no gap", plural(plain, "source"), plural(unstated, "source"))
+		c.Status = NotEvaluable
+		var says []string
+		if plain > 0 {
+			says = append(says, plural(plain, "source")+" not numbering all events")
+		}
+		if unstated > 0 {
+			says = append(says, plural(unstated, "source")+" without stated totals")
+		}
+		c.Detail = strings.Join(says, ", ") + "; there is no gap that is known"
 	default:
 		c.Status, c.Detail = Pass, "every source's numbers have no gap and its stated totals agree"
 	}
