@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
@@ -236,6 +237,91 @@ func TestSlowMirrorKeepsNobody(t *testing.T) {
 	}
 	if got := (<-second).names(); got != "w-0 w-1 m-0 m-1" {
 		t.Errorf("the second: %s", got)
+	}
+}
+
+// gate holds each add-entries request until the test lets it pass.
+type gate struct {
+	arrived chan int // its number, from 1
+	pass    chan struct{}
+	count   atomic.Int64
+}
+
+func (g *gate) through(_ http.ResponseWriter, r *http.Request) bool {
+	if r.URL.Path == "/add-entries" {
+		g.arrived <- int(g.count.Add(1))
+		<-g.pass
+	}
+	return false
+}
+
+// background is ask in a goroutine; witnessed is closed when the witness's two cosignatures are there.
+func background(t *testing.T, g *cosign.Group, l *conformance.Log, size int64) (asked <-chan *result, witnessed <-chan struct{}) {
+	done, cosigned := make(chan *result, 1), make(chan struct{})
+	var count atomic.Int64
+	go func() {
+		done <- ask(t, g, l.Honest(), size, func(checkpoint.Cosignature) {
+			if count.Add(1) == 2 {
+				close(cosigned)
+			}
+		})
+	}()
+	return done, cosigned
+}
+
+// A checkpoint whose entries are on their way is cosigned by the mirror even if newer ones have
+// been added meanwhile, by the ticket that it gave.
+func TestTicketOutlivesNewerCheckpoint(t *testing.T) {
+	l := newLog(t)
+	n := newNodeWith(t, "w.example", "m.example", l)
+	gate := &gate{arrived: make(chan int, 10), pass: make(chan struct{})}
+	n.intercept(gate.through)
+	g := newMirrorGroup(t, l, mirrorPolicy(t, l, n, true))
+	first, _ := background(t, g, l, 10)
+	<-gate.arrived
+	second, cosigned := background(t, g, l, 20)
+	<-cosigned
+	gate.pass <- struct{}{} // the first is told that 20 is pending, and its ticket
+	if got := (<-first).names(); got != "w-0 w-1" {
+		t.Errorf("the first: %s", got)
+	}
+	<-gate.arrived
+	third, cosigned := background(t, g, l, 30)
+	<-cosigned
+	close(gate.pass)
+	for _, r := range []*result{<-second, <-third} {
+		if got := r.names(); got != "w-0 w-1 m-0 m-1" {
+			t.Errorf("cosigned by %s", got)
+		}
+	}
+}
+
+// Rounds that newer ones have passed by cost the mirror nothing.
+func TestLateRoundsAreDropped(t *testing.T) {
+	l := newLog(t)
+	n := newNodeWith(t, "w.example", "m.example", l)
+	gate := &gate{arrived: make(chan int, 10), pass: make(chan struct{})}
+	n.intercept(gate.through)
+	g := newMirrorGroup(t, l, mirrorPolicy(t, l, n, true))
+	results := make([]<-chan *result, 4)
+	for i := range results {
+		var cosigned <-chan struct{}
+		results[i], cosigned = background(t, g, l, int64(10*(i+1)))
+		<-cosigned
+	}
+	<-gate.arrived
+	close(gate.pass)
+	for i, r := range results {
+		want := "w-0 w-1"
+		if i == 3 {
+			want += " m-0 m-1"
+		}
+		if got := (<-r).names(); got != want {
+			t.Errorf("round %d is cosigned by %s", i, got)
+		}
+	}
+	if got := gate.count.Load(); got != 2 {
+		t.Errorf("%d requests, want the first round's and the last's", got)
 	}
 }
 

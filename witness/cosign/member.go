@@ -200,6 +200,9 @@ func (m *member) judge(ctx context.Context, r *round, a *answer) error {
 // accept takes the answer of 200: it hands on the cosignatures of the policy's keys and
 // returns the keys that have none. That is an error only where there may be no mirror.
 func (m *member) accept(ctx context.Context, r *round, body []byte) (missing []checkpoint.PolicyWitness, err error) {
+	m.mu.Lock()
+	m.known, m.taken = r.cp.Size, max(m.taken, r.cp.Size)
+	m.mu.Unlock()
 	missing, good, err := m.sort(r, m.keys, body)
 	if err != nil && good == 0 {
 		m.forget()
@@ -208,9 +211,6 @@ func (m *member) accept(ctx context.Context, r *round, body []byte) (missing []c
 	if err != nil {
 		m.Logger.WarnContext(ctx, "witness answered with a wrong cosignature", "witness", m.name, "error", err)
 	}
-	m.mu.Lock()
-	m.known, m.taken = r.cp.Size, max(m.taken, r.cp.Size)
-	m.mu.Unlock()
 	if good > 0 {
 		m.metrics.requests.WithLabelValues(m.name, "cosigned").Inc()
 		m.succeeded()
