@@ -7,6 +7,11 @@
 // for it. Policy lines with the same URL are the keys of one
 // witness, which is asked once and answers for all of them.
 //
+// Where keys of such a line do not answer, the URL may be that of a mirror
+// (https://c2sp.org/tlog-mirror), which cosigns with keys of its own what it holds a copy of: the
+// entries that it lacks are brought to it, and its cosignatures come with the answer. That has
+// turns and pauses of its own, so the witness beside a mirror that is far behind goes on cosigning.
+//
 // Nothing a witness says is believed: a cosignature counts after it verified, a
 // size only tells which proof to send next, and a memory counts only if it bears
 // the log's own signature.
