@@ -46,9 +46,9 @@ func (r *RulesReport) failed() bool {
 }
 
 // judge gives the leaves of a chunk to the rules, those from from on and before
-// to.
+// to. After a failure nothing is judged: there will be no report of rules.
 func (a *auditor) judge(c *chunk, from, to int64) {
-	if a.rules == nil {
+	if a.rules == nil || len(a.failed) > 0 {
 		return
 	}
 	for i := range c.leaves {

@@ -77,7 +77,8 @@ func New(cfg *Config) *Engine {
 
 // Add judges the next leaf. Leaves come in the order of the log from 0, without
 // gaps, and have been verified: what is wrong with them by the log's own rules
-// is not said again here.
+// is not said again here, and an event that does not fit its schema is counted as
+// one of its source and otherwise ignored.
 func (e *Engine) Add(r Record) {
 	e.size = r.Index + 1
 	if l := leafTime(&r); l.After(e.now) {
@@ -92,7 +93,7 @@ func (e *Engine) Add(r Record) {
 	kind, known := kinds[f.typ]
 	if known {
 		f.data = kind.make()
-		if json.Unmarshal(r.Event.Data, f.data) != nil {
+		if json.Unmarshal(r.Event.Data, f.data) != nil || !sound(f.data) {
 			known = false // the verifier has said that it breaks its schema
 			f.data = nobody{}
 		}
@@ -110,6 +111,23 @@ func (e *Engine) Add(r Record) {
 		e.route(&r, f, kind.belongs)
 	}
 	e.judgeOwn(&r)
+}
+
+// sound reports whether the people whom rules take for given are there.
+func sound(data payload) bool {
+	switch d := data.(type) {
+	case *presence:
+		return d.Escort != nil
+	case *handedOff:
+		return d.From != nil && d.To != nil
+	case *reviewed:
+		return d.Reviewer != nil
+	case *attested:
+		return d.Attester != nil
+	case *sessionReviewed:
+		return d.Reviewer != nil
+	}
+	return true
 }
 
 // route gives a fact to whom it concerns, which the subject names: event.Validate
