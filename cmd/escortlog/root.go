@@ -43,7 +43,7 @@ func newRootCommand() *cobra.Command {
 		Short: "Submit events to a transparency log, and prove what it holds",
 		Long: `escortlog is the tool of those who write to an escortlog and of those who do not
 trust it. It signs events and submits them, keeps receipts, verifies them
-offline, replays whole logs, and shows what a verified log holds. It believes
+offline, replays whole logs, follows them, and shows what a verified log holds. It believes
 nothing a server says.
 
 Every flag can be given as a variable (--log as ESCORTLOG_LOG, --keep-going as
@@ -86,12 +86,14 @@ func commands() []*cobra.Command {
 		newVerifyCommand(),
 		newDiscloseCommand(),
 		newAuditCommand(),
+		newMonitorCommand(),
 		newSessionCommand(),
 		newChangeCommand(),
 		newPersonCommand(),
 		newSystemCommand(),
 		newExportCommand(),
 		newSampleCommand(),
+		newReconcileCommand(),
 		newImportCommand(),
 		newSchemaCommand(),
 	}
