@@ -39,11 +39,18 @@ type settings struct {
 	Period string `yaml:"period"`
 	// Directory in which submit keeps receipts.
 	Receipts string `yaml:"receipts"`
-	// Directory in which audit keeps what it has verified.
+	// Directory in which audit keeps what it has verified, and monitor what it has
+	// seen and found.
 	State string `yaml:"state"`
+	// How long monitor waits between two looks at a log, as "10s".
+	Interval string `yaml:"interval"`
+	// How old the newest cosignature may be that monitor accepts, as "15m".
+	MaxAge string `yaml:"max-age"`
+	// URL to which monitor sends every finding.
+	Webhook string `yaml:"webhook"`
 	// Leaf hash of leaf 0 that audit demands, in standard base64 or hex.
 	Genesis string `yaml:"genesis"`
-	// Path of the rules file by which audit judges.
+	// Path of the rules file by which audit and monitor judge.
 	Rules string `yaml:"rules"`
 	// How long to wait for a proof, as "30s" or "2m".
 	Timeout string `yaml:"timeout"`
