@@ -20,11 +20,11 @@
 //	422  the proof does not hold; for equal sizes: the roots differ
 //	429  the log asks more often than it may
 //
-// Over HTTP, an address too many of whose requests were refused lately is answered 429 before
-// its body is read (package clients).
-//
 // The last four happen under the log's lock, which is held until the new
 // checkpoint is durable. A first contact is a step from size zero like any other.
+//
+// Over HTTP, an address too many of whose requests were refused lately is answered 429 before
+// its body is read (package clients).
 //
 // # What is signed, and when it leaves
 //
