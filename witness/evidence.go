@@ -101,7 +101,7 @@ type evidenceStore struct {
 }
 
 func openEvidence(dir string) (*evidenceStore, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := journal.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the evidence directory: %w", err)
 	}
 	entries, err := os.ReadDir(dir)

@@ -96,7 +96,7 @@ func Init(c InitConfig) ([]string, error) {
 		vkeys, files = append(vkeys, s.VKey()), append(files, data)
 	}
 	for _, d := range []string{c.Dir, keysDir(c.Dir), filepath.Dir(statePath(c.Dir)), evidencePath(c.Dir)} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
+		if err := journal.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("making the witness directory: %w", err)
 		}
 	}

@@ -358,6 +358,27 @@ func (j *Journal) writeLive(path string) (*os.File, position, error) {
 	return f, pos, nil
 }
 
+// MkdirAll makes a directory and what is missing above it, and makes their names
+// durable: without that, everything that is made durable in it can vanish with it.
+func MkdirAll(dir string, mode os.FileMode) error {
+	above := filepath.Dir(dir)
+	if _, err := os.Stat(above); errors.Is(err, os.ErrNotExist) {
+		if err := MkdirAll(above, mode); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(dir, mode); err != nil {
+		if info, serr := os.Stat(dir); serr != nil || !info.IsDir() {
+			return err
+		}
+	}
+	// Also where it was there: who made it may not have come that far.
+	if err := SyncDir(above); err != nil && !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	return nil
+}
+
 // SyncDir makes creations and renames in a directory durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)

@@ -123,6 +123,12 @@ func (fs *FS) PowerOff() {
 // what the seed says of all that is not durable. After that the file system can
 // be mounted again.
 func (fs *FS) Cut(seed uint64) error {
+	// Nothing, little, half, much, all.
+	return fs.CutKeeping([]float64{0, 0.1, 0.5, 0.9, 1}[seed%5], seed)
+}
+
+// CutKeeping is Cut where what is not durable survives with the probability p.
+func (fs *FS) CutKeeping(p float64, seed uint64) error {
 	fs.PowerOff()
 	if err := fs.Unmount(); err != nil {
 		return err
@@ -130,8 +136,6 @@ func (fs *FS) Cut(seed uint64) error {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	random := rand.New(rand.NewPCG(seed, 1))
-	// Nothing, little, half, much, all.
-	p := []float64{0, 0.1, 0.5, 0.9, 1}[random.IntN(5)]
 	if fs.mode == Journaled {
 		fs.keepNames(fs.changes[:survivors(random, len(fs.changes), p)])
 	} else {
