@@ -17,7 +17,8 @@
 // Each record maps to the event type whose required facts it states. One that
 // states fewer becomes record.observed: an importer does not know who escorted,
 // who approved, or whether a request was carried out, and does not guess. The
-// table of a system stands above its code; see cloudtrail.go.
+// table of a system stands above its code; see cloudtrail.go, kubernetes.go,
+// ocsf.go and teleport.go.
 //
 // # The same bytes again
 //

@@ -81,12 +81,18 @@ func (e *RecordError) Unwrap() error { return e.Err }
 type system struct {
 	name    string // of the system, as it stands in data.imported
 	convert func(record jsontext.Value) (*draft, error)
+	wrapper wrapper // zero: this system writes none
 }
 
 // systems are those that can be imported, by the name New takes. To add one,
 // add a row here and a file with its table.
 var systems = map[string]system{
-	"cloudtrail": {name: "aws.cloudtrail", convert: convertCloudTrail},
+	"cloudtrail": {name: "aws.cloudtrail", convert: convertCloudTrail, wrapper: wrapper{list: "Records"}},
+	"kubernetes": {name: "kubernetes.audit", convert: convertKubernetes, wrapper: wrapper{list: "items", beside: map[string]string{
+		"kind": `"EventList"`, "apiVersion": `"audit.k8s.io/v1"`, "metadata": `{}`,
+	}}},
+	"ocsf":     {name: "ocsf", convert: convertOCSF},
+	"teleport": {name: "teleport", convert: convertTeleport},
 }
 
 // Systems returns the names that New takes.
@@ -169,7 +175,7 @@ func (im *Importer) Next() (sequence int64, prevHash string) {
 // order. name stands for the input in errors, which are *RecordError unless
 // they come from emit, from ctx, or from writing to Options.Spill.
 func (im *Importer) Import(ctx context.Context, name string, r io.Reader, emit func(Event) error) error {
-	in, err := newRecords(r)
+	in, err := newRecords(r, im.system.wrapper)
 	if err != nil {
 		return im.malformed(&RecordError{Input: name, Record: 1, Broken: true, Err: err})
 	}

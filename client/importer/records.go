@@ -17,14 +17,23 @@ const MaxRecord = 4 << 20
 
 var errRecordTooLarge = fmt.Errorf("a value is larger than %d bytes", MaxRecord)
 
+// wrapper is the object in which a system writes a list of records.
+type wrapper struct {
+	list string // the member that holds the records, such as "Records"; empty: there is no such object
+	// beside are members that may stand beside the list, with the one value,
+	// compact, that says no more than that this is such an object.
+	beside map[string]string
+}
+
 // records reads one input record by record, holding one at a time: an object
-// {"Records":[…]}, an array, records one after another, or any of these
+// such as {"Records":[…]}, an array, records one after another, or any of these
 // compressed with gzip, as the first bytes tell.
 type records struct {
-	budget *budget
-	dec    *jsontext.Decoder
-	open   container
-	begun  bool
+	budget  *budget
+	dec     *jsontext.Decoder
+	wrapper wrapper
+	open    container
+	begun   bool
 }
 
 // container is the JSON value that the records stand in.
@@ -33,10 +42,10 @@ type container int
 const (
 	topLevel container = iota
 	inArray
-	inWrapper // the array of {"Records":[…]}
+	inWrapper // the array within a wrapper
 )
 
-func newRecords(r io.Reader) (*records, error) {
+func newRecords(r io.Reader, w wrapper) (*records, error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	magic, err := in.Peek(2)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -52,7 +61,7 @@ func newRecords(r io.Reader) (*records, error) {
 	// What a strict reader refuses inside a record is judged record by record,
 	// so that one odd record does not hide those behind it.
 	dec := jsontext.NewDecoder(b, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	return &records{budget: b, dec: dec}, nil
+	return &records{budget: b, dec: dec, wrapper: w}, nil
 }
 
 // next returns the next record without the white space between its tokens, or
@@ -115,20 +124,21 @@ func (r *records) value() (jsontext.Value, error) {
 }
 
 // object reads an object at the top level: a record, which it returns, or the
-// beginning of {"Records":[…]}, for which it returns nil.
+// beginning of a wrapper, for which it returns nil.
 func (r *records) object() (jsontext.Value, error) {
 	if _, err := r.dec.ReadToken(); err != nil {
 		return nil, err
 	}
 	record := jsontext.Value("{")
+	lost := false // whether there is more than a wrapper may have beside its list
 	for r.dec.PeekKind() != jsontext.KindEndObject {
 		name, err := r.value()
 		if err != nil {
 			return nil, err
 		}
-		if string(name) == `"Records"` && r.dec.PeekKind() == jsontext.KindBeginArray {
-			if len(record) > 1 {
-				return nil, errors.New(`members stand beside "Records" and would be lost`)
+		if r.isList(name) {
+			if lost {
+				return nil, r.errBeside()
 			}
 			_, err := r.dec.ReadToken()
 			r.open = inWrapper
@@ -138,6 +148,7 @@ func (r *records) object() (jsontext.Value, error) {
 		if err != nil {
 			return nil, err
 		}
+		lost = lost || !r.mayStandBeside(name, value)
 		if len(record) > 1 {
 			record = append(record, ',')
 		}
@@ -152,13 +163,41 @@ func (r *records) object() (jsontext.Value, error) {
 	return append(record, '}'), nil
 }
 
-// closeWrapper reads the end of {"Records":[…]}.
+// isList reports whether the member with this name begins the list of a wrapper.
+func (r *records) isList(name jsontext.Value) bool {
+	return r.wrapper.list != "" && string(name) == `"`+r.wrapper.list+`"` && r.dec.PeekKind() == jsontext.KindBeginArray
+}
+
+func (r *records) mayStandBeside(name, value jsontext.Value) bool {
+	for member, want := range r.wrapper.beside {
+		if string(name) == `"`+member+`"` {
+			return string(value) == want
+		}
+	}
+	return false
+}
+
+func (r *records) errBeside() error {
+	return fmt.Errorf("members stand beside %q and would be lost", r.wrapper.list)
+}
+
+// closeWrapper reads the end of a wrapper.
 func (r *records) closeWrapper() error {
 	if _, err := r.dec.ReadToken(); err != nil {
 		return err
 	}
-	if kind := r.dec.PeekKind(); kind == jsontext.KindString {
-		return errors.New(`members stand beside "Records" and would be lost`)
+	for r.dec.PeekKind() == jsontext.KindString {
+		name, err := r.value()
+		if err != nil {
+			return err
+		}
+		value, err := r.value()
+		if err != nil {
+			return err
+		}
+		if !r.mayStandBeside(name, value) {
+			return r.errBeside()
+		}
 	}
 	if _, err := r.dec.ReadToken(); err != nil {
 		return unexpectedEnd(err)

@@ -40,8 +40,17 @@ are imported, so submitting them again does no harm.
 Systems:
   cloudtrail  AWS CloudTrail: {"Records":[…]}, a JSON array, or a record a line.
               Sessions of the Session Manager become session.started, .resumed and
-              .ended, all else record.observed: register the source without roles,
-              or with the roles importer and gateway
+              .ended
+  kubernetes  audit events (audit.k8s.io/v1), one a line, or an EventList. What runs or
+              attaches in a pod becomes session.started and .ended
+  ocsf        OCSF 1.x events, one a line, or a JSON array. SSH activity that names its
+              session becomes session.started and .ended
+  teleport    audit events, one a line, or a JSON array. Sessions on servers, clusters,
+              databases, desktops and applications become session.started and .ended
+
+All else becomes record.observed: register the source without roles, or with the
+roles importer and gateway. The record in the event is there for everybody who may
+read the log, with the commands, names and addresses that stand in it.
 
 time and recordedtime are the record's own time, unless --recorded tells when the
 records were collected; keep that time for every import of the same records.
@@ -51,6 +60,7 @@ import goes on with is printed at the end.
 A malformed record ends the import, or with --keep-going is reported and counted;
 nothing is dropped in silence. Then the exit code is 1.`,
 		Example: `  escortlog import --from cloudtrail --source urn:example:aws:123456789012 *.json.gz > events.jsonl
+  escortlog import --from kubernetes --source urn:example:cluster:prod audit.log > events.jsonl
   escortlog import --from cloudtrail --source urn:example:aws --spill originals trail.json |
       escortlog submit --log https://log.example.org --key importer.key -`,
 		Args: cobra.MinimumNArgs(1),
