@@ -205,7 +205,7 @@ func TestRulesAndRestart(t *testing.T) {
 	// Also where the last line was cut off.
 	file, err := os.OpenFile(m.file(fileFindings), os.O_APPEND|os.O_WRONLY, 0)
 	must(t, err)
-	_, err = file.WriteString(`{"version":1,"id":"ab`)
+	_, err = file.WriteString(`{"version":1,"id":"` + strings.Repeat("ab", 5000))
 	must(t, errors.Join(err, file.Close()))
 	m = w.open()
 	expect(t, w.round(m, audit.ExitFindings))

@@ -59,6 +59,10 @@ type world struct {
 	paths []string
 	hook  []string // ids that the webhook took
 	out   bytes.Buffer
+
+	policyText string
+	hookTaken  func()        // called when the webhook has taken a finding; may be nil
+	ended      chan struct{} // closed when a monitor in its own process has ended
 }
 
 func key(name string) ed25519.PrivateKey {
@@ -91,9 +95,10 @@ func newWorld(t testing.TB) *world {
 	}
 	w.server = httptest.NewServer(w)
 	t.Cleanup(w.server.Close)
+	w.policyText = fmt.Sprintf("log %s %s/log\nwitness a %s %s/a\nwitness b %s %s/b\ngroup q any a b\nquorum q\n",
+		w.signers[0].VKey(), w.server.URL, w.signers[1].VKey(), w.server.URL, w.signers[2].VKey(), w.server.URL)
 	var err error
-	w.policy, err = checkpoint.ParsePolicy(fmt.Appendf(nil, "log %s %s/log\nwitness a %s %s/a\nwitness b %s %s/b\ngroup q any a b\nquorum q\n",
-		w.signers[0].VKey(), w.server.URL, w.signers[1].VKey(), w.server.URL, w.signers[2].VKey(), w.server.URL))
+	w.policy, err = checkpoint.ParsePolicy([]byte(w.policyText))
 	must(t, err)
 	payload, err := event.NewLogCreated(w.id(), w.clock, event.Genesis{Origin: origin, Administrators: []event.Administrator{{Name: "Admin", Key: public(t, "admin")}}})
 	must(t, err)
@@ -197,6 +202,9 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 			w.t.Errorf("the webhook got %q", content)
 		}
 		w.hook = append(w.hook, f.ID)
+		if w.hookTaken != nil {
+			w.hookTaken()
+		}
 		rw.WriteHeader(http.StatusNoContent)
 		return
 	case who == "log" && path == "checkpoint":
