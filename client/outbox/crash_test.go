@@ -94,7 +94,7 @@ func TestTornTail(t *testing.T) {
 			// The last frame byte by byte, and so the ends of all others; what
 			// lies within them only here and there.
 			near := cut-im.sizes[complete] < 12 || complete+1 < len(im.sizes) && im.sizes[complete+1]-cut < 40
-			if !near && cut < im.sizes[len(im.sizes)-2] && cut%29 != 0 || zeros > 0 && cut%7 != 0 {
+			if !near && cut < im.sizes[len(im.sizes)-2] && cut%29 != 0 || zeros > 0 && cut%7 != 0 || testing.Short() && cut%3 != 0 {
 				continue
 			}
 			content := append(im.content[:cut:cut], make([]byte, zeros)...)

@@ -147,8 +147,15 @@ func (o *Outbox) submit(ctx context.Context, batch []outgoing) (settled int, err
 			err = why
 		}
 		o.keepEvidence(e, why)
+		if o.wantsNewKey(e, why) {
+			done.resign = append(done.resign, e)
+		}
 	}
-	if settleErr := o.settle(&done); settleErr != nil {
+	settleErr := o.settle(&done)
+	if settleErr == nil {
+		settleErr = o.resign(done.resign)
+	}
+	if settleErr != nil {
 		o.note(settleErr, len(batch))
 		return 0, settleErr
 	}
@@ -163,6 +170,7 @@ func (o *Outbox) submit(ctx context.Context, batch []outgoing) (settled int, err
 type outcome struct {
 	logged  []receipt
 	refused []refusal
+	resign  []outgoing
 }
 
 type receipt struct {

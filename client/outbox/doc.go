@@ -48,5 +48,7 @@
 // missing and why. A refusal that is about the key, the source or a clock (not
 // registered yet, revoked, retired) is not about one event: nothing is set
 // aside, and the same bytes are sent again, more and more rarely, until an
-// administrator has put it right. [Status] says so.
+// administrator has put it right. [Status] says so. Where that means another key,
+// open the outbox with it: what the log refuses under the old one is signed
+// again, with the same number and payload.
 package outbox

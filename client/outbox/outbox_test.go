@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"os"
@@ -223,6 +224,72 @@ func TestHeld(t *testing.T) {
 				t.Errorf("set aside: %v", names)
 			}
 		})
+	}
+}
+
+// TestNewKey: what waits under a key that was revoked goes out under the next,
+// with the same payload; what the log holds already stays as it is.
+func TestNewKey(t *testing.T) {
+	f := newFakeLog()
+	public, err := event.NewPublicKey(testKey.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.answer = func(n int, ev *event.Event) *client.Result {
+		all := f.attempts[ev.SequenceNumber()]
+		if _, held := f.index[ev.ID]; n == 1 || held || !strings.Contains(all[len(all)-1], public.KeyID()) {
+			return nil
+		}
+		return &client.Result{Err: &client.RefusedError{Problem: client.Problem{Type: "urn:escortlog:problem:key-revoked", Status: 403}}}
+	}
+	old := openTest(t, t.TempDir(), f)
+	for i := range 3 {
+		mustAppend(t, old, paused(fmt.Sprint(i)))
+	}
+	batch, err := old.batch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Submit(t.Context(), batch[0].envelope); err != nil { // logged, and not noted
+		t.Fatal(err)
+	}
+	if _, err := old.submit(t.Context(), batch[1:]); err == nil || len(f.logged()) != 1 {
+		t.Fatalf("under the revoked key: %v", err)
+	}
+	next := ed25519.NewKeyFromSeed(slices.Repeat([]byte{1}, ed25519.SeedSize))
+	o := openTest(t, crash(t, old), f, func(c *Config) { c.Key = next })
+	batch, err = o.batch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.submit(t.Context(), batch); err == nil {
+		t.Fatal("taken under the revoked key")
+	}
+	// The new signatures survive a crash and a rewrite.
+	again := openTest(t, crash(t, o), f, func(c *Config) { c.Key = next })
+	again.mu.Lock()
+	err = again.rewrite()
+	again.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAppend(t, again, paused("new"))
+	drain(t, again)
+	leaves := f.logged()
+	if len(leaves) != 4 || len(files(t, again, refusedDir)) != 0 {
+		t.Fatalf("%d leaves", len(leaves))
+	}
+	prev := ""
+	for i, ev := range leaves {
+		all := f.attempts[int64(i+1)]
+		v, err := entry.ParseEnvelope([]byte(all[len(all)-1]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if own := v.Signatures[0].KeyID == public.KeyID(); ev.SequenceNumber() != int64(i+1) || ev.PrevHash != prev || own != (i == 0) {
+			t.Errorf("leaf %d: number %s, prevhash %s, by %s", i, ev.Sequence, ev.PrevHash, v.Signatures[0].KeyID)
+		}
+		prev = event.PrevHash(v.Payload)
 	}
 }
 

@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -29,6 +30,60 @@ func aboutTheEvent(e outgoing, p client.Problem, now time.Time) bool {
 		return true
 	}
 	return false
+}
+
+// wantsNewKey: the log does not take an event under the key that signed it, and
+// that is no longer this outbox's key. A log finds what it holds before it looks
+// at who may sign now, and never forgets a key; so it does not hold this event,
+// and the same payload may come under the new key.
+func (o *Outbox) wantsNewKey(e outgoing, why error) bool {
+	var refused *client.RefusedError
+	if !errors.As(why, &refused) || e.envelope.Signatures[0].KeyID == o.public.KeyID() {
+		return false
+	}
+	switch refused.Problem.Slug() {
+	case event.SlugUnknownKey, event.SlugKeyRevoked, event.SlugNotRegistered, event.SlugWrongSource:
+		return true
+	}
+	return false
+}
+
+// resign signs pending events with the outbox's key. Number and payload stay,
+// and so does the chain. The new bytes are durable before they are sent.
+func (o *Outbox) resign(events []outgoing) error {
+	if len(events) == 0 {
+		return nil
+	}
+	o.mu.Lock()
+	err := o.usable()
+	for _, e := range events {
+		if err != nil {
+			break
+		}
+		err = o.resignOne(e)
+	}
+	mark := o.written
+	o.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return o.syncTo(mark)
+}
+
+// resignOne writes one event under its new signature. mu is held.
+func (o *Outbox) resignOne(e outgoing) error {
+	o.config.Logger.Warn("the log refuses the key of a waiting event, which is signed again with the present key",
+		"source", o.config.Source, "sequence", e.sequence, "old", e.envelope.Signatures[0].KeyID, "new", o.public.KeyID())
+	v, err := client.SignEvent(e.envelope.Payload, o.config.Key)
+	if err != nil {
+		return fmt.Errorf("outbox: signing: %w", err)
+	}
+	r := &record{Resigned: []stored{{Sequence: e.sequence, Envelope: v.Marshal()}}}
+	body, err := marshalRecord(r)
+	if err != nil {
+		return err
+	}
+	return o.write(r, body)
 }
 
 // gap is a run of numbers that will never be logged.

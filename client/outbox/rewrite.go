@@ -95,5 +95,8 @@ func (o *Outbox) stored(it *item) (stored, error) {
 	if err != nil {
 		return stored{}, err
 	}
+	if len(r.Resigned) > 0 {
+		return r.Resigned[it.index], nil
+	}
 	return r.Events[it.index], nil
 }

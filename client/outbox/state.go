@@ -15,11 +15,13 @@ import (
 
 // record is the body of one frame: what became true at once.
 type record struct {
-	State   *state     `json:"state,omitempty"` // only in the first frame
-	Events  []stored   `json:"events,omitempty"`
-	Logged  []logged   `json:"logged,omitempty"`
-	Refused []refused  `json:"refused,omitempty"`
-	Period  *time.Time `json:"period,omitempty"` // a new open period begins
+	State   *state    `json:"state,omitempty"` // only in the first frame
+	Events  []stored  `json:"events,omitempty"`
+	Logged  []logged  `json:"logged,omitempty"`
+	Refused []refused `json:"refused,omitempty"`
+	// Resigned are pending events under another signature; see Outbox.resign.
+	Resigned []stored   `json:"resigned,omitempty"`
+	Period   *time.Time `json:"period,omitempty"` // a new open period begins
 }
 
 type stored struct {
@@ -102,7 +104,12 @@ func (o *Outbox) apply(r *record, p place, mark int64) error {
 		return errors.New("no state comes first")
 	}
 	for i, s := range r.Events {
-		if err := o.applyEvent(s, place{offset: p.offset, length: p.length, crc: p.crc}, i, mark); err != nil {
+		if err := o.applyEvent(s, p, i, mark); err != nil {
+			return err
+		}
+	}
+	for _, s := range r.Resigned {
+		if err := o.applyResigned(s, p, mark); err != nil {
 			return err
 		}
 	}
@@ -158,6 +165,24 @@ func (o *Outbox) applyEvent(s stored, p place, i int, mark int64) error {
 	o.bySequence[it.sequence] = it
 	o.bytes += int64(p.length)
 	o.remember(ev, it)
+	return nil
+}
+
+func (o *Outbox) applyResigned(s stored, p place, mark int64) error {
+	v, err := entry.ParseEnvelope(s.Envelope)
+	if err != nil {
+		return err
+	}
+	ev, err := event.Parse(v.Payload)
+	if err != nil {
+		return err
+	}
+	it := o.bySequence[s.Sequence]
+	if it == nil || it.id != ev.ID || ev.SequenceNumber() != s.Sequence {
+		return fmt.Errorf("event %d was signed again and is not pending", s.Sequence)
+	}
+	o.bytes += int64(p.length - it.place.length)
+	it.place, it.index, it.mark = p, 0, mark
 	return nil
 }
 
