@@ -271,12 +271,17 @@ func (v *verifier) previous() {
 // registered.
 func (v *verifier) signatures() {
 	v.directory = event.NewDirectory()
+	var before int64 // time of the leaf before, ms
 	for _, l := range v.leaves {
 		e, ev, err := parseLeaf(l.leaf)
 		if err != nil {
 			v.bad(nameLeaf(l.index), "%v", err)
 			continue
 		}
+		if e.Time < before {
+			v.bad(nameLeaf(l.index), "its time %d ms is before that of a leaf before it, %d ms", e.Time, before)
+		}
+		before = max(before, e.Time)
 		listed := slices.Contains(v.why(l.index), ForAuthority)
 		if event.IsAuthority(ev.Type) != listed {
 			v.bad(nameManifest, "says of leaf %d, which is %s, that it is in the pack for %v", l.index, ev.Type, v.why(l.index))
