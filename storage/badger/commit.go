@@ -115,12 +115,7 @@ func (s *Store) apply(b *storage.Batch) error {
 	if err := set(txn, storage.HeadKey, b.NewHead); err != nil {
 		return err
 	}
-	if err := txn.CommitAt(next, nil); err != nil {
-		return err
-	}
-	// A failed sync of the value log fails no commit, it is only logged; then
-	// the WAL points to values that may not be there after a crash.
-	if err := s.tripped.err(); err != nil {
+	if err := s.commitAt(txn, next); err != nil {
 		return err
 	}
 	// The WAL or the value log this went into may be new.
@@ -131,6 +126,16 @@ func (s *Store) apply(b *storage.Batch) error {
 	s.version = next
 	s.mu.Unlock()
 	return nil
+}
+
+// commitAt commits a transaction of the engine. A failed sync of the value log
+// fails no commit of Badger, it is only logged.
+func (s *Store) commitAt(txn *engine.Txn, version uint64) error {
+	result := make(chan error, 1)
+	if err := txn.CommitAt(version, func(err error) { result <- err }); err != nil {
+		return err
+	}
+	return s.tripped.await(result)
 }
 
 func set(txn *engine.Txn, key, value []byte) error {

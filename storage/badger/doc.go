@@ -11,10 +11,12 @@
 // # What Badger 4.9.6 leaves to its user, and what is done here
 //
 // Durability. Badger syncs each transaction, value log before WAL, but a failed
-// sync of the value log is only logged: its log is listened to, and an error
-// there fails the commit. It never syncs the directory after creating a WAL,
-// value log or table: Commit does when the directory changed, and an open
-// iterator keeps Badger from removing what the new files replace until then.
+// sync of the value log is only logged, and the WAL is written all the same: its
+// log is listened to, and such an error ends the goroutine that writes before it
+// comes to the WAL, and fails the commit. It never syncs the directory after
+// creating a WAL, value log or table: Commit does when the directory changed, and
+// an open iterator keeps Badger from removing what the new files replace until
+// then.
 //
 // Failed commits. After an error, values of the failed transaction are visible
 // in Badger; reads here stay at the last commit that succeeded, and no commit

@@ -143,7 +143,7 @@ func (s *Store) flush() error {
 	if err := txn.Set(marker, nil); err != nil {
 		return err
 	}
-	if err := txn.CommitAt(s.version, nil); err != nil {
+	if err := s.commitAt(txn, s.version); err != nil {
 		return err
 	}
 	if err := s.db.DropPrefix(marker); err != nil {
@@ -225,12 +225,11 @@ func (s *Store) collect(ctx context.Context) (more bool, err error) {
 	if err := checkFree(s.dir, s.opts.MinFree+2*size); err != nil {
 		return false, err
 	}
-	err = s.db.RunValueLogGC(deadPart)
+	result := make(chan error, 1)
+	go func() { result <- s.db.RunValueLogGC(deadPart) }()
+	err = s.tripped.await(result)
 	if errors.Is(err, engine.ErrNoRewrite) || errors.Is(err, engine.ErrRejected) {
 		return false, nil
-	}
-	if err == nil {
-		err = s.tripped.err()
 	}
 	if err != nil {
 		return false, s.fail(fmt.Errorf("storage/badger: moving the values of %s: %w", path, err))

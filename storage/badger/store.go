@@ -136,7 +136,7 @@ func open(dir string, o Options) (_ *Store, err error) {
 	}
 	s := &Store{
 		dir: dir, opts: o, log: o.Logger, lock: lock,
-		tripped: &tripwire{log: o.Logger},
+		tripped: newTripwire(o.Logger),
 		tables:  &tableSet{dir: dir},
 		writer:  make(chan struct{}, 1),
 		closing: make(chan struct{}),

@@ -48,6 +48,9 @@ const (
 	opKinds // how many kinds there are
 )
 
+// String returns the kind's name.
+func (o Op) String() string { return [...]string{"write", "sync", "name"}[o] }
+
 // power is whether requests are answered.
 type power int
 

@@ -86,6 +86,7 @@ func newWorld(t *testing.T, mode powerfs.Mode, witnessed bool) *world {
 	w.run("go", "build", "-o", w.aside, "github.com/escortlog/escortlog/cmd/escortlogd", "github.com/escortlog/escortlog/cmd/escortwitness")
 	logKeys := strings.Fields(w.run(w.bin("escortlogd"), "init", "--data", w.data("log"), "--origin", origin, "--allow-unsigned"))
 	w.policyText = "log " + logKeys[0] + "\nquorum none\n"
+	w.setPolicy(w.policyText)
 	if witnessed {
 		keys := strings.Fields(w.run(w.bin("escortwitness"), "init", "--data", w.data("witness"), "--name", witnessName))
 		w.run(w.bin("escortwitness"), append([]string{"add-log", "--data", w.data("witness")}, logKeys...)...)
@@ -166,6 +167,15 @@ func (w *world) start(lost <-chan struct{}, name string, args ...string) (*proce
 	}
 }
 
+func (p *process) gone() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // kill kills the process. When the power has stopped, PowerOff comes before.
 func (p *process) kill() {
 	if p != nil {
@@ -197,17 +207,26 @@ func (w *world) serve(lost <-chan struct{}) bool {
 		}
 		text = strings.Replace(text, "URL", w.witness.url, 1)
 	}
-	policy := filepath.Join(w.aside, "policy")
-	w.must(os.WriteFile(policy, []byte(text), 0o600))
-	var err error
-	w.policy, err = checkpoint.ParsePolicy([]byte(text))
-	w.must(err)
-	if w.log, said = w.start(lost, "escortlogd", "--data", w.data("log"), "--policy", policy, "--publish-every", "20ms", "--log-level", "warn"); w.log == nil {
+	w.setPolicy(text)
+	if w.log, said = w.start(lost, "escortlogd", w.serveLog()...); w.log == nil {
 		return w.lost(lost, "escortlogd", said)
 	}
 	return true
 }
 
+func (w *world) setPolicy(text string) {
+	w.Helper()
+	w.must(os.WriteFile(filepath.Join(w.aside, "policy"), []byte(text), 0o600))
+	var err error
+	w.policy, err = checkpoint.ParsePolicy([]byte(text))
+	w.must(err)
+}
+
+func (w *world) serveLog() []string {
+	return []string{"--data", w.data("log"), "--policy", filepath.Join(w.aside, "policy"), "--publish-every", "20ms", "--log-level", "warn"}
+}
+
+// lost tells an end for want of power, false, from one that is a failure.
 func (w *world) lost(lost <-chan struct{}, name, said string) bool {
 	w.Helper()
 	select {
