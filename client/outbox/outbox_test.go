@@ -293,6 +293,24 @@ func TestNewKey(t *testing.T) {
 	}
 }
 
+// TestNewKeyGoesOn: one run finds that the old key is refused, and delivers.
+func TestNewKeyGoesOn(t *testing.T) {
+	f := newFakeLog()
+	old := openTest(t, t.TempDir(), f)
+	mustAppend(t, old, paused("waiting"))
+	f.answer = func(n int, _ *event.Event) *client.Result {
+		if n == 1 {
+			return &client.Result{Err: &client.RefusedError{Problem: client.Problem{Type: "urn:escortlog:problem:unknown-key", Status: 401}}}
+		}
+		return nil
+	}
+	next := ed25519.NewKeyFromSeed(slices.Repeat([]byte{1}, ed25519.SeedSize))
+	drain(t, openTest(t, crash(t, old), f, func(c *Config) { c.Key = next }))
+	if all := f.attempts[1]; len(all) != 2 || all[0] == all[1] {
+		t.Errorf("%d attempts: %s", len(all), all)
+	}
+}
+
 func TestWhatARefusalIsAbout(t *testing.T) {
 	now := time.Now()
 	ofType := func(typ string, at time.Time) outgoing { return outgoing{item: &item{typ: typ, at: at}} }
