@@ -24,15 +24,16 @@
 // # What a crash leaves behind
 //
 // A frame is acknowledged only after its fsync. A crash before that leaves the
-// frame missing, cut short, or cut short and followed by zero bytes (file systems
-// may have extended the file before its data arrived). Exactly these are accepted
-// as a torn tail, and cut off: because no complete frame ends in a zero byte and the
-// header carries its own checksum, a bit that flips anywhere later, including in the
-// last frame and in any length, is never taken for a torn tail: Open refuses the
-// file with [ErrCorrupt]. (Bytes of a frame without the bytes before them are refused too; a
-// file system that persists data before the length covering it, as ext4 and xfs do, does not leave
-// such.) What no single file can show is its own replacement by an
-// older copy, or a loss of whole frames at the end.
+// frame missing, cut short, cut short and followed by zero bytes (file systems
+// may have extended the file before its data arrived), or with zeros for some of its
+// sectors and bytes for later ones (a disk writes in any order). Exactly these are
+// accepted as a torn tail, and cut off: because no frame begins or ends with a zero
+// byte and the header carries its own checksum, a bit that flips anywhere later,
+// including in the last frame and in any length, is never taken for a torn tail: Open
+// refuses the file with [ErrCorrupt]. (Unless a whole sector of the last frame was zeros
+// when it was written; the values of a witness are not.) What no single file can show
+// is its own replacement by an older copy, or a loss at the end: of whole frames, or
+// of sectors of the last one.
 //
 // # Commits and compaction
 //

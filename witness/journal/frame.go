@@ -72,6 +72,9 @@ func replay(data []byte, put func(key string, value []byte)) (position, error) {
 	for {
 		rest := data[min(pos.offset, int64(len(data))):]
 		n, sum, err := checkFrame(rest, pos)
+		if err != nil && unwritten(rest, pos) {
+			return pos, nil
+		}
 		if err != nil {
 			return position{}, fmt.Errorf("%w: frame %d at byte %d: %w", ErrCorrupt, pos.seq+1, pos.offset, err)
 		}
@@ -91,7 +94,7 @@ func checkFrame(rest []byte, pos position) (n int, sum [sumLen]byte, err error) 
 	if len(rest) < headerLen {
 		return 0, sum, nil
 	}
-	if string(rest[:4]) != magic || crc32.Checksum(rest[:headerLen-4], castagnoli) != binary.BigEndian.Uint32(rest[headerLen-4:]) {
+	if !soundHeader(rest) {
 		return 0, sum, errors.New("damaged header")
 	}
 	if seq := binary.BigEndian.Uint64(rest[4:]); seq != pos.seq+1 {
@@ -110,6 +113,39 @@ func checkFrame(rest []byte, pos position) (n int, sum [sumLen]byte, err error) 
 		return 0, sum, errors.New("its checksum does not match")
 	}
 	return n, sum, nil
+}
+
+// sector is the least that a disk writes whole, in bytes.
+const sector = 512
+
+// unwritten reports whether rest is the one frame that was being written when the
+// power went, of which a later part reached the disk and an earlier one did not: a
+// sector of it is zero. No frame begins or ends with a zero byte, and each frame waits
+// for the one before, so none follows.
+func unwritten(rest []byte, pos position) bool {
+	hole := false
+	for from := int64(0); from < int64(len(rest)); {
+		to := min(int64(len(rest)), from+sector-(pos.offset+from)%sector)
+		hole = hole || len(bytes.Trim(rest[from:to], "\x00")) == 0
+		from = to
+	}
+	if !hole {
+		return false
+	}
+	for at := 1; ; at++ {
+		i := bytes.Index(rest[min(at, len(rest)):], []byte(magic))
+		if i < 0 {
+			return true
+		}
+		at += i
+		if header := rest[at:]; len(header) >= headerLen && soundHeader(header) {
+			return false
+		}
+	}
+}
+
+func soundHeader(b []byte) bool {
+	return string(b[:4]) == magic && crc32.Checksum(b[:headerLen-4], castagnoli) == binary.BigEndian.Uint32(b[headerLen-4:])
 }
 
 func eachRecord(payload []byte, put func(key string, value []byte)) error {
