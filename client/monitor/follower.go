@@ -113,7 +113,11 @@ func (f *follower) look(ctx context.Context) (o Outcome, err error) {
 		}
 		if wrong != nil {
 			wrong.Held, wrong.Shown = string(f.last.note), string(shown.note)
-			return Outcome{Integrity: true}, f.broken(ctx, audit.VerdictConsistency, wrong, wrong.Detail)
+			g := f.finding(KindIntegrity, wrong.Detail)
+			g.Rule = audit.VerdictConsistency
+			// Once, however the other history goes on.
+			g.ID = identify(g.Kind, g.Log, g.URL, g.Rule, fmt.Sprint(f.last.Size), f.last.Root.String())
+			return Outcome{Integrity: true}, f.prove(ctx, g, wrong)
 		}
 	}
 	if err := f.remember(shown); err != nil {
@@ -229,12 +233,21 @@ func (f *follower) finding(kind, summary string) *Finding {
 	return g
 }
 
-// broken raises an integrity failure, with its evidence.
-func (f *follower) broken(ctx context.Context, verdict string, e *Evidence, detail string) (err error) {
+// broken raises an integrity failure that is known by its detail.
+func (f *follower) broken(ctx context.Context, verdict string, e *Evidence, detail string) error {
 	g := f.finding(KindIntegrity, detail)
 	g.Rule = verdict
 	g.ID = identify(g.Kind, g.Log, verdict, detail)
-	e.Origin, e.Detail = f.t.Origin, detail
+	e.Detail = detail
+	return f.prove(ctx, g, e)
+}
+
+// prove raises a finding with its evidence, which is written before.
+func (f *follower) prove(ctx context.Context, g *Finding, e *Evidence) (err error) {
+	if f.m.journal.knows(g.ID) {
+		return nil // and there is no end to what a log can show
+	}
+	e.Origin = f.t.Origin
 	if g.Evidence, err = e.write(f.m.file(dirEvidence)); err != nil {
 		return err
 	}

@@ -133,6 +133,13 @@ func (j *journal) holds(c condition) *Finding {
 	return j.open[c]
 }
 
+// knows reports whether a finding was raised.
+func (j *journal) knows(id string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.known[id]
+}
+
 // conditions counts those that hold, by kind.
 func (j *journal) conditions() map[string]int {
 	j.mu.Lock()

@@ -60,8 +60,15 @@ func TestForksAreCaught(t *testing.T) {
 			if e := evidence(t, list[0]); e.Held != seen || e.Shown != string(w.note) || list[0].Rule != audit.VerdictConsistency || list[0].Severity != "critical" {
 				t.Errorf("%+v\n%+v", list[0], e)
 			}
-			// It stays so, and is said once; also after a restart.
+			// It stays so, and is said and proven once; also after a restart, and when
+			// the other history goes on.
 			expect(t, w.round(m, audit.ExitIntegrity))
+			w.change(func() { w.clock = w.clock.Add(time.Second) })
+			w.publish()
+			expect(t, w.round(m, audit.ExitIntegrity))
+			if files, err := os.ReadDir(m.file(dirEvidence)); err != nil || len(files) != 1 {
+				t.Errorf("%d files of evidence: %v", len(files), err)
+			}
 			must(t, m.Close())
 			expect(t, w.round(w.open(), audit.ExitIntegrity))
 		})
@@ -138,8 +145,11 @@ func TestSplitView(t *testing.T) {
 				w.change(func() { w.note = w.sign(4, 1, 2) })
 			}
 			w.change(func() { w.held["b"] = held })
-			list := w.round(w.open(), audit.ExitIntegrity)
+			m := w.open()
+			list := w.round(m, audit.ExitIntegrity)
 			expect(t, list, "raised split-view b")
+			must(t, m.Close())
+			expect(t, w.round(w.open(), audit.ExitIntegrity))
 			if e := evidence(t, list[0]); e.Witness != "b" || e.Held != string(held) || e.Shown != string(w.note) {
 				t.Errorf("%+v", e)
 			}

@@ -145,13 +145,11 @@ func (f *follower) staleWitness(w *witness, v *checkpoint.Verified) string {
 }
 
 // split raises that the log has shown a witness another history.
-func (f *follower) split(ctx context.Context, w *witness, shown, held *signed, e *Evidence) (err error) {
+func (f *follower) split(ctx context.Context, w *witness, shown, held *signed, e *Evidence) error {
 	g := f.finding(KindSplitView, fmt.Sprintf("the log signed another history for witness %s: %s", w.name(), e.Detail))
 	g.Witness = w.name()
-	g.ID = identify(g.Kind, g.Log, g.Witness, e.Detail)
-	e.Origin, e.Witness, e.Held, e.Shown = f.t.Origin, w.name(), string(held.note), string(shown.note)
-	if g.Evidence, err = e.write(f.m.file(dirEvidence)); err != nil {
-		return err
-	}
-	return f.m.raise(ctx, g)
+	// Once for what the witness holds, however much the log shows by now.
+	g.ID = identify(g.Kind, g.Log, g.Witness, fmt.Sprint(held.Size), held.Root.String())
+	e.Witness, e.Held, e.Shown = w.name(), string(held.note), string(shown.note)
+	return f.prove(ctx, g, e)
 }

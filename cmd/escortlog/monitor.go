@@ -112,7 +112,11 @@ func (o *monitorOptions) run(cmd *cobra.Command) (err error) {
 	if o.listen == "" {
 		return m.Run(cmd.Context())
 	}
-	return serveMetrics(cmd.Context(), o.listen, registry, m.Run)
+	listener, err := net.Listen("tcp", o.listen)
+	if err != nil {
+		return fmt.Errorf("--listen %s: %w", o.listen, err)
+	}
+	return serveMetrics(cmd.Context(), listener, registry, m.Run)
 }
 
 func (o *monitorOptions) config(cmd *cobra.Command, registry *prometheus.Registry) (cfg monitor.Config, err error) {
@@ -220,11 +224,7 @@ func targetsOf(policy *checkpoint.Policy, log string) (list []monitor.Target, er
 }
 
 // serveMetrics does work, and serves Prometheus as long.
-func serveMetrics(ctx context.Context, address string, registry *prometheus.Registry, work func(context.Context) error) error {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return fmt.Errorf("--listen %s: %w", address, err)
-	}
+func serveMetrics(ctx context.Context, listener net.Listener, registry *prometheus.Registry, work func(context.Context) error) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -236,8 +236,7 @@ func serveMetrics(ctx context.Context, address string, registry *prometheus.Regi
 		served <- server.Serve(listener)
 		cancel()
 	}()
-	err = work(ctx)
-	err = errors.Join(err, server.Close())
+	err := errors.Join(work(ctx), server.Close())
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
 		err = errors.Join(err, fmt.Errorf("serving metrics: %w", serveErr))
 	}
