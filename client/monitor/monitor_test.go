@@ -301,3 +301,23 @@ func TestRun(t *testing.T) {
 	w.out.Reset()
 	expect(t, w.round(w.open(), audit.ExitFindings))
 }
+
+// Several logs are followed beside each other, and one that is away hides nothing
+// of the other.
+func TestSeveralLogs(t *testing.T) {
+	w := newWorld(t)
+	m := w.open(func(c *Config) {
+		c.Targets = append(c.Targets, Target{Origin: "other.example", URL: w.server.URL + "/other", Log: c.Targets[0].Log})
+	})
+	// What is shown at the second place is the first log's.
+	list := w.round(m, audit.ExitIntegrity)
+	expect(t, list, "raised integrity")
+	if f := list[0]; f.Log != "other.example" || f.Rule != audit.VerdictCheckpoint || !strings.Contains(f.Summary, origin) {
+		t.Errorf("%+v", f)
+	}
+	w.grow(1, time.Hour)
+	w.publish()
+	expect(t, w.round(m, audit.ExitIntegrity), "raised rule")
+	w.change(func() { w.down["log"] = true })
+	expect(t, w.round(m, audit.ExitUnavailable), "raised unavailable", "raised unavailable")
+}
