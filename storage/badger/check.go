@@ -57,6 +57,13 @@ func listFiles(dir string) (*files, error) {
 type found struct {
 	newest   uint64   // the newest commit on the disk
 	nameless []uint64 // tables that MANIFEST names, and that a WAL replaces
+	last     place    // the newest commit in a WAL
+}
+
+// place is where in a file something begins, or the zero place.
+type place struct {
+	path   string
+	offset int64
 }
 
 // checkFiles looks for damage that Badger would answer by dropping or deleting,
@@ -81,9 +88,14 @@ func checkFiles(dir string) (*found, error) {
 		return nil, err
 	}
 	newest := m.newest
+	var last place
 	for i, f := range files.wals {
-		if newest, err = checkWAL(f, newest, i == len(files.wals)-1); err != nil {
+		var begins int64
+		if newest, begins, err = checkWAL(f, newest, i == len(files.wals)-1); err != nil {
 			break
+		}
+		if begins > 0 {
+			last = place{f.path, begins}
 		}
 	}
 	// A table that was finished and not yet named when the process died holds
@@ -93,15 +105,13 @@ func checkFiles(dir string) (*found, error) {
 			filepath.Base(orphan.path), orphan.newest)), err)
 	}
 	// Nor need a table that is named be there: its name may have been lost with
-	// the power, or Badger removed it because MANIFEST could not be synced. Then
-	// it is a newer one than all that are there, and its WAL has not been
-	// removed.
+	// the power, or Badger removed it because MANIFEST could not be synced, and
+	// perhaps wrote it anew under the next number. Then the WAL it was made of
+	// has not been removed.
 	nameless := m.missing()
-	for _, id := range nameless {
-		if err != nil || m.tables[id].Level != 0 || id < m.highest || newest == m.newest {
-			path := filepath.Join(dir, fmt.Sprintf("%06d.sst", id))
-			return nil, errors.Join(corrupt(path, "MANIFEST names this table, and it is missing"), err)
-		}
+	if len(nameless) > 0 && (err != nil || !m.replaced(nameless[0], files.wals)) {
+		path := filepath.Join(dir, fmt.Sprintf("%06d.sst", nameless[0]))
+		return nil, errors.Join(corrupt(path, "MANIFEST names this table, and it is missing"), err)
 	}
 	if err != nil {
 		return nil, err
@@ -111,7 +121,7 @@ func checkFiles(dir string) (*found, error) {
 			return nil, err
 		}
 	}
-	return &found{newest, nameless}, checkKeyRegistry(dir)
+	return &found{newest, nameless, last}, checkKeyRegistry(dir)
 }
 
 // checkKeyRegistry checks that there are no encryption keys: the file is a nonce
@@ -150,20 +160,21 @@ func checkHeader(f fileInfo) error {
 }
 
 // checkWAL checks one WAL that goes on from commit newest, and returns the
-// commit it reaches. Badger drops what follows a damaged record, and cuts the
-// file there.
-func checkWAL(f fileInfo, newest uint64, last bool) (uint64, error) {
+// commit it reaches, with the offset at which its own last commit begins, or 0. Badger
+// drops what follows a damaged record, and cuts the file there.
+func checkWAL(f fileInfo, newest uint64, last bool) (reaches uint64, begins int64, err error) {
 	if err := checkHeader(f); err != nil || f.size == 0 {
-		return newest, err
+		return newest, 0, err
 	}
 	data, unmap, err := mapFile(f.path, -1)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	defer unmap()
-	var tornAt, reaches = 0, newest
+	reaches = newest
+	tornAt := 0
 	err = guarded(func() error {
-		pos := logHeaderSize
+		pos, next := logHeaderSize, logHeaderSize
 		for pos < len(data) {
 			r := parseRecord(data[pos:])
 			if r.size == 0 {
@@ -173,6 +184,7 @@ func checkWAL(f fileInfo, newest uint64, last bool) (uint64, error) {
 				return corrupt(f.path, fmt.Sprintf("at offset %d it holds commit %d after commit %d", pos, end, reaches))
 			} else if end > 0 {
 				reaches = max(reaches, end)
+				begins, next = int64(next), pos+r.size
 			}
 			pos += r.size
 		}
@@ -192,7 +204,7 @@ func checkWAL(f fileInfo, newest uint64, last bool) (uint64, error) {
 	if err == nil && tornAt > 0 && !last {
 		err = corrupt(f.path, fmt.Sprintf("damaged at offset %d, after commit %d; another WAL follows", tornAt, reaches))
 	}
-	return reaches, err
+	return reaches, begins, err
 }
 
 // mapFile maps the first n bytes of a file for reading, or with a negative n

@@ -18,18 +18,17 @@ import (
 // magic of 8 bytes; then follow sets of changes (protobuf), each behind its
 // length and its CRC-32C, 4 bytes each, big-endian.
 type manifest struct {
-	path    string
-	magic   []byte
-	tables  map[uint64]engine.TableManifest
-	there   map[uint64]bool // tables that have been found intact
-	newest  uint64          // the newest commit in those
-	highest uint64          // the highest number of those
+	path   string
+	magic  []byte
+	tables map[uint64]engine.TableManifest
+	there  map[uint64]uint64 // tables that have been found intact, with their newest commit
+	newest uint64            // the newest commit in those
 }
 
 // readManifest reads the MANIFEST. Without one Badger starts an empty database
 // and deletes all tables.
 func readManifest(dir string, files *files) (*manifest, error) {
-	m := &manifest{path: filepath.Join(dir, engine.ManifestFilename), there: make(map[uint64]bool)}
+	m := &manifest{path: filepath.Join(dir, engine.ManifestFilename), there: make(map[uint64]uint64)}
 	f, err := os.Open(m.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		for _, f := range slices.Concat(files.tables, files.wals, files.values) {
@@ -77,9 +76,8 @@ func (m *manifest) checkTables(tables []fileInfo) (orphan tableFile, err error) 
 		if err != nil {
 			return orphan, err
 		}
-		m.there[f.id] = true
+		m.there[f.id] = t.maxVersion
 		m.newest = max(m.newest, t.maxVersion)
-		m.highest = max(m.highest, f.id)
 	}
 	return orphan, nil
 }
@@ -88,12 +86,35 @@ func (m *manifest) checkTables(tables []fileInfo) (orphan tableFile, err error) 
 func (m *manifest) missing() []uint64 {
 	var ids []uint64
 	for id := range m.tables {
-		if !m.there[id] {
+		if _, there := m.there[id]; !there {
 			ids = append(ids, id)
 		}
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// replaced reports whether the WALs hold all that can be in the table with this
+// number and in newer ones. All of those are in level 0 then: what a compaction
+// writes is older than its number.
+func (m *manifest) replaced(id uint64, wals []fileInfo) bool {
+	var older uint64
+	for other, t := range m.tables {
+		switch {
+		case other < id:
+			older = max(older, m.there[other])
+		case t.Level != 0:
+			return false
+		}
+	}
+	reaches := older
+	for i, f := range wals {
+		var err error
+		if reaches, _, err = checkWAL(f, reaches, i == len(wals)-1); err != nil {
+			return false
+		}
+	}
+	return reaches > older && reaches >= m.newest
 }
 
 // forgetTables writes the MANIFEST in dir without the tables with those numbers.

@@ -169,6 +169,9 @@ func (s *Store) start() (err error) {
 			return err
 		}
 	}
+	if err := rewrite(found.last); err != nil {
+		return fmt.Errorf("making the last commit durable again: %w", err)
+	}
 	if err := tidy(s.dir); err != nil {
 		return err
 	}

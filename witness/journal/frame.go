@@ -55,6 +55,7 @@ func appendRecord(dst []byte, key string, value []byte) []byte {
 // position is where the next frame goes and what it is chained to.
 type position struct {
 	offset int64
+	last   int64 // where the frame before begins; offset when there is none
 	seq    uint64
 	sum    [sumLen]byte
 }
@@ -66,7 +67,7 @@ func replay(data []byte, put func(key string, value []byte)) (position, error) {
 	if !bytes.HasPrefix(data, []byte(fileMagic)) {
 		return position{}, fmt.Errorf("%w: it does not begin as a journal of this version does", ErrCorrupt)
 	}
-	pos := position{offset: int64(len(fileMagic))}
+	pos := position{offset: int64(len(fileMagic)), last: int64(len(fileMagic))}
 	// No complete frame ends in a zero byte, so zeros at the end are space that a crash left unwritten.
 	data = bytes.TrimRight(data, "\x00")
 	for {
@@ -84,7 +85,7 @@ func replay(data []byte, put func(key string, value []byte)) (position, error) {
 		if err := eachRecord(rest[headerLen:n-trailLen], put); err != nil {
 			return position{}, fmt.Errorf("%w: frame %d at byte %d: %w", ErrCorrupt, pos.seq+1, pos.offset, err)
 		}
-		pos = position{offset: pos.offset + int64(n), seq: pos.seq + 1, sum: sum}
+		pos = position{offset: pos.offset + int64(n), last: pos.offset, seq: pos.seq + 1, sum: sum}
 	}
 }
 

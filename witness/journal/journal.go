@@ -124,9 +124,17 @@ func (j *Journal) load() error {
 		return fmt.Errorf("reading %s: %w", j.path, err)
 	}
 	if int64(len(data)) > j.pos.offset {
-		if err := errors.Join(f.Truncate(j.pos.offset), j.sync(f)); err != nil {
+		if err := f.Truncate(j.pos.offset); err != nil {
 			return fmt.Errorf("cutting the torn tail off %s: %w", j.path, err)
 		}
+	}
+	// When its fsync failed, the last frame may be in the page cache and nowhere
+	// else, and no later fsync would write it: it is written again.
+	if _, err := f.WriteAt(data[j.pos.last:j.pos.offset], j.pos.last); err != nil {
+		return fmt.Errorf("writing the last frame of %s again: %w", j.path, err)
+	}
+	if err := j.sync(f); err != nil {
+		return fmt.Errorf("making %s durable: %w", j.path, err)
 	}
 	// A rename or a create whose directory entry never became durable would be undone by the next crash.
 	if err := SyncDir(filepath.Dir(j.path)); err != nil {
@@ -290,7 +298,7 @@ func (j *Journal) append(batch []*put) error {
 	if err := j.sync(j.file); err != nil {
 		return fmt.Errorf("making %s durable: %w", j.path, err)
 	}
-	j.pos = position{j.pos.offset + int64(len(frame)), j.pos.seq + 1, sum}
+	j.pos = position{offset: j.pos.offset + int64(len(frame)), last: j.pos.offset, seq: j.pos.seq + 1, sum: sum}
 	return nil
 }
 
