@@ -142,3 +142,24 @@ func TestEventOfFinding(t *testing.T) {
 		t.Error("what is the monitor's own is not told from what is not")
 	}
 }
+
+// Each attempt waits longer than the one before.
+func TestWebhookBacksOff(t *testing.T) {
+	w := newWorld(t)
+	w.grow(1, time.Hour)
+	w.publish()
+	w.change(func() { w.down["hook"] = true })
+	var waits []time.Duration
+	m := w.open(w.withHook, func(c *Config) {
+		c.Sleep = func(_ context.Context, d time.Duration) error {
+			if waits = append(waits, d); len(waits) == 3 {
+				w.change(func() { w.down["hook"] = false })
+			}
+			return nil
+		}
+	})
+	expect(t, w.round(m, audit.ExitFindings), "raised rule")
+	if want := []time.Duration{time.Second, 2 * time.Second, 4 * time.Second}; !slices.Equal(waits, want) || len(w.hook) != 1 {
+		t.Errorf("waited %v, want %v; the webhook got %q", waits, want, w.hook)
+	}
+}
