@@ -52,6 +52,15 @@ fuzz: ## run every Fuzz target for a moment (FUZZTIME=30s for longer)
 e2e: ## run the real programs against each other and against foreign ones
 	@.ci/e2e $(TESTFLAGS)
 
+# How often the power goes, and how many runs have a failing disk. make e2e does a tenth of it.
+POWER_CUTS  := 200
+DISK_FAULTS := 120
+
+.PHONY: torture
+torture: ## cut the power under the real programs, and break their disk (needs root and /dev/fuse)
+	ESCORTLOG_POWER_CUTS=$(POWER_CUTS) ESCORTLOG_DISK_FAULTS=$(DISK_FAULTS) \
+		go test -tags e2e -run '^TestE2ETorture' -count 1 -v -timeout 60m $(TESTFLAGS) ./storage/internal/torture
+
 .PHONY: bench
 bench: ## run the benchmarks (BENCH=regexp BENCHTIME=3s)
 	go test -run '^$$' -bench '$(BENCH)' -benchtime '$(BENCHTIME)' -benchmem -timeout 30m $(PKGS)

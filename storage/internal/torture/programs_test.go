@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -128,7 +127,6 @@ type process struct {
 	url   string
 	said  *bytes.Buffer // only to be read after ended
 	ended chan struct{} // closed when the process is gone
-	once  sync.Once
 }
 
 // start starts a program that serves and waits until it listens. It returns nil
