@@ -95,8 +95,10 @@ func (m *manifest) missing() []uint64 {
 }
 
 // replaced reports whether the WALs hold all that can be in the table with this
-// number and in newer ones. All of those are in level 0 then: what a compaction
-// writes is older than its number.
+// number and in newer ones: a WAL is removed only when the name of its table is
+// durable. What it holds may also be in an older table, when it was not removed in
+// time and is being written a second time. All the tables are in level 0 then: what a
+// compaction writes is older than its number.
 func (m *manifest) replaced(id uint64, wals []fileInfo) bool {
 	var older uint64
 	for other, t := range m.tables {
@@ -107,14 +109,16 @@ func (m *manifest) replaced(id uint64, wals []fileInfo) bool {
 			return false
 		}
 	}
-	reaches := older
+	reaches, some := older, false
 	for i, f := range wals {
+		var begins int64
 		var err error
-		if reaches, _, err = checkWAL(f, reaches, i == len(wals)-1); err != nil {
+		if reaches, begins, err = checkWAL(f, reaches, i == len(wals)-1); err != nil {
 			return false
 		}
+		some = some || begins > 0
 	}
-	return reaches > older && reaches >= m.newest
+	return some && reaches >= m.newest
 }
 
 // forgetTables writes the MANIFEST in dir without the tables with those numbers.

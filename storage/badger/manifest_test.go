@@ -16,12 +16,16 @@ import (
 	"github.com/escortlog/escortlog/storage"
 )
 
-// TestTableWrittenAnew: Badger names a table, cannot sync MANIFEST, removes the
-// table and writes it anew under the next number; MANIFEST may name both then.
-// That is sound as long as the WAL is there.
+// TestTableWrittenAnew: Badger names a table, cannot sync MANIFEST and removes the
+// table. It may have written it before, when a kill left the WAL there, or write it
+// anew under the next number: MANIFEST names both then. That is sound as long as the
+// WAL is there.
 func TestTableWrittenAnew(t *testing.T) {
-	for _, wal := range []bool{true, false} {
-		t.Run(fmt.Sprintf("wal %v", wal), func(t *testing.T) {
+	for _, is := range []struct {
+		wal   bool
+		there uint64
+	}{{true, 1}, {true, 2}, {false, 1}, {false, 2}} {
+		t.Run(fmt.Sprintf("wal %v, table %d is there", is.wal, is.there), func(t *testing.T) {
 			s := openSmall(t)
 			var head []byte
 			for n := range 5 {
@@ -43,24 +47,24 @@ func TestTableWrittenAnew(t *testing.T) {
 			if err := s.Close(); err != nil { // which writes table 1
 				t.Fatal(err)
 			}
-			if wal {
+			if is.wal {
 				if err := os.WriteFile(kept, data, 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := os.Rename(filepath.Join(s.dir, "000001.sst"), filepath.Join(s.dir, "000002.sst")); err != nil {
+			if err := os.Rename(filepath.Join(s.dir, "000001.sst"), filepath.Join(s.dir, fmt.Sprintf("%06d.sst", is.there))); err != nil {
 				t.Fatal(err)
 			}
 			nameTables(t, s.dir, 1, 2)
 
 			found, err := checkFiles(s.dir)
-			if !wal {
+			if !is.wal {
 				if !errors.Is(err, storage.ErrCorrupt) {
 					t.Fatalf("without the WAL: %v", err)
 				}
 				return
 			}
-			if err != nil || !slices.Equal(found.nameless, []uint64{1}) {
+			if err != nil || !slices.Equal(found.nameless, []uint64{3 - is.there}) {
 				t.Fatalf("%+v, %v", found, err)
 			}
 			if s, err = Open(s.dir, Options{MinFree: 1, ReclaimAfter: -1}); err != nil {
