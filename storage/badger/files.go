@@ -188,29 +188,6 @@ func tidy(dir string) error {
 	return os.WriteFile(filepath.Join(dir, fmt.Sprintf("%06d.vlog", newest.id+1)), header, 0o600)
 }
 
-// rewrite writes the last commit of a WAL again. When the sync of that commit failed,
-// it may be in the page cache and nowhere else, and no later sync would write it: what
-// is read now, and built upon, could still be lost with the power. What it points to in
-// a value log was synced before.
-func rewrite(last place) error {
-	if last.path == "" {
-		return nil
-	}
-	f, err := os.OpenFile(last.path, os.O_RDWR, 0)
-	if err != nil {
-		return err
-	}
-	end, err := dataEnd(f)
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	commit := make([]byte, max(0, end-last.offset))
-	if _, err = f.ReadAt(commit, last.offset); err == nil {
-		_, err = f.WriteAt(commit, last.offset)
-	}
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
 // trim cuts the zeros at the end of a value log.
 func trim(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)

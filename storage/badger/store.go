@@ -159,6 +159,9 @@ func (s *Store) start() (err error) {
 	if err := checkFree(s.dir, s.opts.MinFree/2); err != nil {
 		return err
 	}
+	if err := errors.Join(restoreWALs(s.dir), forgetCached(s.dir)); err != nil {
+		return err
+	}
 	found, err := checkFiles(s.dir)
 	if err != nil {
 		return err
@@ -175,6 +178,9 @@ func (s *Store) start() (err error) {
 	if err := tidy(s.dir); err != nil {
 		return err
 	}
+	if err := saveWALs(s.dir); err != nil {
+		return err
+	}
 	if s.db, err = openEngine(s.dir, s.tripped); err != nil {
 		return err
 	}
@@ -189,6 +195,9 @@ func (s *Store) start() (err error) {
 		return err
 	}
 	if err := s.tripped.err(); err != nil {
+		return err
+	}
+	if err := dropSaved(s.dir); err != nil {
 		return err
 	}
 	s.reclaimInBackground()

@@ -150,14 +150,20 @@ func (n *inode) lose(random *rand.Rand) {
 	}
 }
 
-// cut lets each dirty page survive with the probability p, and the length too.
+// cut lets each dirty page survive with the probability p, and the length too, with
+// the pages that were cut off by it: a truncation happens wholly or not at all.
 func (n *inode) cut(random *rand.Rand, p float64) {
+	resized := random.Float64() < p
 	for _, number := range slices.Sorted(maps.Keys(n.dirty)) {
-		if lost := n.dirty[number]; !lost && random.Float64() < p {
+		survives := random.Float64() < p
+		if n.seen.pages[number] == nil {
+			survives = resized
+		}
+		if lost := n.dirty[number]; !lost && survives {
 			n.keepPage(number)
 		}
 	}
-	if random.Float64() < p {
+	if resized {
 		n.kept.size = n.seen.size
 	}
 	n.dirty = make(map[int64]bool)

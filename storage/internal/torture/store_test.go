@@ -68,53 +68,105 @@ func useStore(dir string, commits int) error {
 	return unix.Kill(unix.Getpid(), unix.SIGKILL)
 }
 
+// storeDisk is a disk with a store, used by one child after the other.
+type storeDisk struct {
+	*testing.T
+	disk *powerfs.FS
+	dir  string
+}
+
+func newStoreDisk(t *testing.T) *storeDisk {
+	t.Helper()
+	s := &storeDisk{t, powerfs.New(powerfs.Strict, 1), t.TempDir()}
+	s.mount()
+	t.Cleanup(func() {
+		s.disk.PowerOff()
+		if err := s.disk.Unmount(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func (s *storeDisk) mount() {
+	s.Helper()
+	if err := s.disk.Mount(s.dir); errors.Is(err, powerfs.ErrUnavailable) {
+		s.Skip(err)
+	} else if err != nil {
+		s.Fatal(err)
+	}
+}
+
+func (s *storeDisk) cut(p float64, seed uint64) {
+	s.Helper()
+	if err := s.disk.CutKeeping(p, seed); err != nil {
+		s.Fatal(err)
+	}
+	s.mount()
+}
+
+// use returns the head that the store had when it was opened. It kills the child
+// when the power is lost.
+func (s *storeDisk) use(commits int, lost <-chan struct{}) (int, error) {
+	cmd := exec.Command(os.Args[0], "-store", filepath.Join(s.dir, "db"), "-commits", strconv.Itoa(commits))
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	var err error
+	select {
+	case err = <-ended:
+	case <-lost:
+		_ = cmd.Process.Kill()
+		s.disk.PowerOff()
+		err = <-ended
+	}
+	if stderr.Len() > 0 {
+		return 0, fmt.Errorf("%w: %s", err, &stderr)
+	}
+	n, _ := strconv.Atoi(string(bytes.TrimSpace(stdout.Bytes())))
+	return n, nil
+}
+
 // TestE2ETortureReopen makes one sync of a store after the other fail. The head that
 // is read when the store is opened again, which the page cache may have alone, is
 // durable from then on, with all that belongs to it.
 func TestE2ETortureReopen(t *testing.T) {
-	disk, dir := powerfs.New(powerfs.Strict, 1), t.TempDir()
-	mount := func() {
-		t.Helper()
-		if err := disk.Mount(dir); errors.Is(err, powerfs.ErrUnavailable) {
-			t.Skip(err)
-		} else if err != nil {
-			t.Fatal(err)
-		}
-	}
-	mount()
-	t.Cleanup(func() {
-		disk.PowerOff()
-		if err := disk.Unmount(); err != nil {
-			t.Error(err)
-		}
-	})
-	// use returns the head that the store had.
-	use := func(commits int) (int, error) {
-		cmd := exec.Command(os.Args[0], "-store", filepath.Join(dir, "db"), "-commits", strconv.Itoa(commits))
-		var stdout, stderr bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &stdout, &stderr
-		if err := cmd.Run(); stderr.Len() > 0 {
-			return 0, fmt.Errorf("%w: %s", err, &stderr)
-		}
-		n, _ := strconv.Atoi(string(bytes.TrimSpace(stdout.Bytes())))
-		return n, nil
-	}
-	if _, err := use(3); err != nil {
+	s := newStoreDisk(t)
+	if _, err := s.use(3, nil); err != nil {
 		t.Fatal(err)
 	}
 	for n := range 24 {
-		disk.Fail(powerfs.Sync, 1+n, unix.EIO)
-		_, _ = use(20) // it may not even open
-		before, err := use(n % 2)
+		s.disk.Fail(powerfs.Sync, 1+n, unix.EIO)
+		_, _ = s.use(20, nil) // it may not even open
+		before, err := s.use(n%2, nil)
 		if err != nil {
 			t.Fatalf("sync %d: opening again: %v", n, err)
 		}
-		if err := disk.CutKeeping(0, uint64(n)); err != nil {
-			t.Fatal(err)
-		}
-		mount()
-		if after, err := use(0); err != nil || after < before+n%2 {
+		s.cut(0, uint64(n))
+		if after, err := s.use(0, nil); err != nil || after < before+n%2 {
 			t.Fatalf("sync %d: the head was %d, after a power cut it is %d: %v", n, before, after, err)
+		}
+	}
+}
+
+// TestE2ETortureOpening cuts the power before one change after the other that opening
+// a store makes which was killed, and commits to it: where the WAL becomes a table.
+func TestE2ETortureOpening(t *testing.T) {
+	s := newStoreDisk(t)
+	for n := range 60 {
+		before, err := s.use(3, nil)
+		if err != nil {
+			t.Fatalf("change %d: %v", n, err)
+		}
+		lost := s.disk.CutAt(1 + n)
+		_, _ = s.use(3, lost)
+		s.cut([]float64{0, 0.5, 0.9}[n%3], uint64(n))
+		if after, err := s.use(0, nil); err != nil || after < before+3 {
+			t.Fatalf("change %d: the head was %d, after a power cut it is %d: %v", n, before+3, after, err)
 		}
 	}
 }
