@@ -36,7 +36,8 @@ func (fs *FS) Mount(dir string) error {
 	fs.power = powered
 	fs.dir = dir
 	fs.mu.Unlock()
-	server, err := fuse.NewServer(&ops{RawFileSystem: fuse.NewDefaultRawFileSystem(), FS: fs}, fmt.Sprintf("/dev/fd/%d", fd), &fuse.MountOptions{
+	answers := &ops{RawFileSystem: fuse.NewDefaultRawFileSystem(), FS: fs, listings: make(map[uint64][]fuse.DirEntry)}
+	server, err := fuse.NewServer(answers, fmt.Sprintf("/dev/fd/%d", fd), &fuse.MountOptions{
 		Name:          "powerfs",
 		MaxWrite:      1 << 20,
 		DisableXAttrs: true,

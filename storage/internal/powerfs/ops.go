@@ -16,6 +16,10 @@ import (
 type ops struct {
 	fuse.RawFileSystem
 	*FS
+
+	// Of directories being read, by handle, under the lock of FS.
+	listings   map[uint64][]fuse.DirEntry
+	lastHandle uint64
 }
 
 // String implements fuse.RawFileSystem.
@@ -342,25 +346,40 @@ func (o *ops) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 func (o *ops) Access(<-chan struct{}, *fuse.AccessIn) fuse.Status { return fuse.OK }
 
 // OpenDir implements fuse.RawFileSystem.
-func (o *ops) OpenDir(<-chan struct{}, *fuse.OpenIn, *fuse.OpenOut) fuse.Status { return fuse.OK }
+func (o *ops) OpenDir(_ <-chan struct{}, _ *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
+	if status := o.enter(); status != fuse.OK {
+		return status
+	}
+	o.lastHandle++
+	out.Fh = o.lastHandle
+	return o.leave(fuse.OK)
+}
 
 // ReleaseDir implements fuse.RawFileSystem.
-func (o *ops) ReleaseDir(*fuse.ReleaseIn) {}
+func (o *ops) ReleaseDir(in *fuse.ReleaseIn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.listings, in.Fh)
+}
 
-// ReadDir implements fuse.RawFileSystem. The offset counts names in their order:
-// a name that comes or goes between two calls may be seen twice or not at all,
-// which readdir(3) allows for that name only; tests do not depend on it.
+// ReadDir implements fuse.RawFileSystem: the names that there were when reading
+// began, each once.
 func (o *ops) ReadDir(_ <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEntryList) fuse.Status {
 	if status := o.enter(); status != fuse.OK {
 		return status
 	}
-	names := o.inodes[in.NodeId].seen.names
-	for i, name := range slices.Sorted(maps.Keys(names)) {
-		if i < int(in.Offset) {
-			continue
+	if in.Offset == 0 {
+		names := o.inodes[in.NodeId].seen.names
+		var list []fuse.DirEntry
+		for i, name := range slices.Sorted(maps.Keys(names)) {
+			n := o.inodes[names[name]]
+			list = append(list, fuse.DirEntry{Name: name, Ino: n.id, Mode: n.mode, Off: uint64(i + 1)})
 		}
-		n := o.inodes[names[name]]
-		if !out.AddDirEntry(fuse.DirEntry{Name: name, Ino: n.id, Mode: n.mode, Off: uint64(i + 1)}) {
+		o.listings[in.Fh] = list
+	}
+	list := o.listings[in.Fh]
+	for _, e := range list[min(in.Offset, uint64(len(list))):] {
+		if !out.AddDirEntry(e) {
 			break
 		}
 	}

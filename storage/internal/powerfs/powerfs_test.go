@@ -445,6 +445,40 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestReadDir: names that come while a directory is being read make no other
+// name appear twice.
+func TestReadDir(t *testing.T) {
+	_, dir := mount(t, powerfs.Strict)
+	const names = 2000
+	for i := range names {
+		write(t, filepath.Join(dir, fmt.Sprintf("m%04d", i)), nil, false)
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	seen := map[string]bool{}
+	for i := 0; ; i++ {
+		some, err := d.Readdirnames(50)
+		for _, name := range some {
+			if seen[name] {
+				t.Fatalf("%s appears twice", name)
+			}
+			seen[name] = true
+		}
+		if err != nil {
+			break
+		}
+		write(t, filepath.Join(dir, fmt.Sprintf("a%04d", i)), nil, false)
+	}
+	for i := range names {
+		if name := fmt.Sprintf("m%04d", i); !seen[name] {
+			t.Fatalf("%s is missing", name)
+		}
+	}
+}
+
 func TestFull(t *testing.T) {
 	disk, dir := mount(t, powerfs.Journaled)
 	disk.Limit(64 << 10)
