@@ -293,6 +293,11 @@ func (f *Fetcher) pause(ctx context.Context, d time.Duration) error {
 	if f.sleep != nil {
 		return f.sleep(ctx, d)
 	}
+	return pause(ctx, d)
+}
+
+// pause returns nil after d, or the error of ctx if that ends first.
+func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/escortlog/escortlog/client/outbox"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/spf13/cobra"
 )
 
@@ -82,7 +83,7 @@ runs again.`,
 	f.Int64Var(&o.maxBytes, "max-bytes", 64<<20, "how many bytes may wait in the outbox")
 	f.BoolVar(&o.allowOpaque, "allow-opaque", false, "take event types that are not known here, for a log that accepts them")
 	f.DurationVar(&o.drain, "drain", 30*time.Second, "how long to go on delivering at the end")
-	fromCommandLineOnly(cmd, "stdin")
+	config.CommandLineOnly(cmd, "stdin")
 	return cmd
 }
 

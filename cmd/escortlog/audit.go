@@ -13,6 +13,7 @@ import (
 
 	"github.com/escortlog/escortlog/client/audit"
 	"github.com/escortlog/escortlog/client/rules"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/tlog"
@@ -83,7 +84,7 @@ The log is the one at --log, else the one URL in the policy's log lines.`,
 	f.StringVar(&o.since, "since", "", "`time` from which on findings of rules are listed, RFC 3339; verdicts are about all")
 	f.BoolVar(&o.printRules, "print-rules", false, "print the rules file that is built in, and do nothing else")
 	f.BoolVar(&o.explain, "explain-rules", false, "print what each rule finds and does not see, and do nothing else")
-	fromCommandLineOnly(cmd, "print-rules", "explain-rules")
+	config.CommandLineOnly(cmd, "print-rules", "explain-rules")
 	return cmd
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/escortlog/escortlog/client"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/spf13/cobra"
@@ -53,7 +54,7 @@ func (o *authorityOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.prev, "prev", "", "leaf hash of the newest authority event (64 hex `digits`), without a connection")
 	f.DurationVar(&o.timeout, "timeout", 2*time.Minute, "how long to wait for a busy log, and for a proof")
 	f.BoolVar(&o.json, "json", false, "print a JSON object")
-	fromCommandLineOnly(cmd, "also-sign", "output", "origin", "prev")
+	config.CommandLineOnly(cmd, "also-sign", "output", "origin", "prev")
 }
 
 // signers reads the private keys that sign.

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/spf13/cobra"
 )
@@ -32,7 +33,7 @@ administrators must sign, and each new key too (--also-sign FILE, or cosign).` +
 	f := cmd.Flags()
 	f.StringArrayVar(&o.to, "to", nil, "public key `file` of an administrator from now on, with a name before it if wanted; repeat for all")
 	f.IntVar(&o.threshold, "threshold", 0, "how `many` of them must sign; 0 means a majority")
-	fromCommandLineOnly(cmd, "to", "threshold")
+	config.CommandLineOnly(cmd, "to", "threshold")
 	_ = cmd.MarkFlagRequired("to") // fails only for a flag that does not exist
 	return cmd
 }

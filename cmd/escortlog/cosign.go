@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ event before you pass the envelope on: what it says is done in your name.`,
 	f.StringArrayVar(&o.admins, "admin", nil, "administrator's private key `file`; repeat for several")
 	f.StringArrayVar(&o.alsoSign, "also-sign", nil, "private key `file` of a key that the event brings; repeat for several")
 	f.StringVarP(&o.output, "output", "o", "", "write a new `file` instead of changing the envelope in place")
-	fromCommandLineOnly(cmd, "also-sign", "output")
+	config.CommandLineOnly(cmd, "also-sign", "output")
 	return cmd
 }
 

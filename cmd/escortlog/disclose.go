@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"github.com/escortlog/escortlog/client"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/tlog"
@@ -46,7 +47,7 @@ Whoever gets a disclosure file can show it to others. It holds what the log does
 	f.StringVar(&o.envelope, "envelope", "", "`file` with the signed DSSE envelope, in place of --leaf")
 	f.StringArrayVar(&o.pointers, "pointer", nil, "JSON `pointer` of a commitment in the event, as /data/command; may be repeated (default: all that were kept)")
 	f.StringVarP(&o.output, "output", "o", "", "`file` to write the disclosures to, readable by its owner alone; - is standard output")
-	fromCommandLineOnly(cmd, "kept", "leaf", "envelope", "pointer", "output")
+	config.CommandLineOnly(cmd, "kept", "leaf", "envelope", "pointer", "output")
 	return cmd
 }
 

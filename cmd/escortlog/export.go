@@ -15,6 +15,7 @@ import (
 	"github.com/escortlog/escortlog/client/evidence"
 	"github.com/escortlog/escortlog/client/rules"
 	"github.com/escortlog/escortlog/client/view"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/spf13/cobra"
 )
 
@@ -33,7 +34,7 @@ func (o *queryOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.rule, "rule", "", "what the rule of this `name` found")
 	f.StringVar(&o.from, "from", "", "only what happened at or after this `time` (RFC 3339, or a day in UTC)")
 	f.StringVar(&o.to, "to", "", "only what happened before this `time`")
-	fromCommandLineOnly(cmd, "session", "change", "person", "system", "rule", "from", "to")
+	config.CommandLineOnly(cmd, "session", "change", "person", "system", "rule", "from", "to")
 }
 
 // query is the question asked. whole: none is one, about every leaf.
@@ -107,7 +108,7 @@ a log that fails.`,
 	f.StringVar(&o.audit.state, "state", "", "`directory` of earlier audits; it is not changed")
 	f.BoolVar(&o.all, "all", false, "put all leaves into the pack, so that its reader can repeat the audit")
 	f.StringVarP(&o.output, "output", "o", "", "`file` to write the pack to, replaced where it exists")
-	fromCommandLineOnly(cmd, "all", "output")
+	config.CommandLineOnly(cmd, "all", "output")
 	return cmd
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/escortlog/escortlog/client/importer"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/spf13/cobra"
 )
 
@@ -74,7 +75,7 @@ nothing is dropped in silence. Then the exit code is 1.`,
 	f.StringVar(&o.prevHash, "prevhash", "", "hex SHA-256 of the event before `--sequence`, where that is not 1")
 	f.StringVar(&o.spill, "spill", "", "`directory` for the text of records that do not fit into an event")
 	f.BoolVar(&o.keepGoing, "keep-going", false, "report malformed records and go on")
-	fromCommandLineOnly(cmd, "from", "recorded", "sequence", "prevhash")
+	config.CommandLineOnly(cmd, "from", "recorded", "sequence", "prevhash")
 	for _, name := range []string{"from", "source"} {
 		_ = cmd.MarkFlagRequired(name) // fails only for a flag that does not exist
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/spf13/cobra"
 )
@@ -33,7 +34,7 @@ key as SPKI PEM, and sign what "escortlog pae" prints.`,
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "", "`file` for the private key; the public key goes to FILE.pub")
 	f.StringVar(&o.keyType, "type", event.Ed25519, "`type` of key: ed25519, ecdsa-p256 or ecdsa-p384")
-	fromCommandLineOnly(cmd, "output", "type")
+	config.CommandLineOnly(cmd, "output", "type")
 	_ = cmd.MarkFlagRequired("output") // fails only for a flag that does not exist
 	return cmd
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/escortlog/escortlog/client"
 	"github.com/escortlog/escortlog/client/monitor"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -80,7 +81,7 @@ Without it, an interrupt ends the command with 0.`,
 	f.StringVar(&o.rules, "rules", "", "rules `file` (YAML), in place of what is built in")
 	f.BoolVar(&o.noRules, "no-rules", false, "judge the protocol only")
 	f.BoolVar(&o.once, "once", false, "look once and end")
-	fromCommandLineOnly(cmd, "once")
+	config.CommandLineOnly(cmd, "once")
 	return cmd
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/spf13/cobra"
 )
@@ -35,7 +36,7 @@ either in base64) is verified with --key and added to the envelope.`,
 	f.StringVar(&o.signature, "signature", "", "`file` with a signature to add")
 	f.StringVar(&o.key, "key", "", "public key `file` (SPKI PEM) of --signature")
 	f.StringVarP(&o.output, "output", "o", "", "write a new `file` instead of changing the envelope in place")
-	fromCommandLineOnly(cmd, "signature", "key", "output")
+	config.CommandLineOnly(cmd, "signature", "key", "output")
 	cmd.MarkFlagsRequiredTogether("signature", "key")
 	return cmd
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/escortlog/escortlog/client"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/spf13/cobra"
@@ -42,7 +43,7 @@ policy nobody vouches for the checkpoint, and verify finds out.`,
 	f.StringVarP(&o.output, "output", "o", "", "`file` to write the proof to; - is standard output")
 	f.StringVar(&o.leaf, "leaf", "", "`file` to write the leaf to as well")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to wait for a busy log")
-	fromCommandLineOnly(cmd, "output", "leaf")
+	config.CommandLineOnly(cmd, "output", "leaf")
 	return cmd
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/escortlog/escortlog/client/importer"
 	"github.com/escortlog/escortlog/client/reconcile"
 	"github.com/escortlog/escortlog/client/view"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/spf13/cobra"
 )
 
@@ -58,7 +59,7 @@ Systems: ` + strings.Join(importer.Systems(), ", ") + `.`,
 	f.StringVar(&o.from, "from", "", "only what happened at or after this `time` (RFC 3339, or a day in UTC)")
 	f.StringVar(&o.to, "to", "", "only what happened before this `time`")
 	f.BoolVar(&o.audit.json, "json", false, "print one JSON object")
-	fromCommandLineOnly(cmd, "with", "event-source", "from", "to")
+	config.CommandLineOnly(cmd, "with", "event-source", "from", "to")
 	_ = cmd.MarkFlagRequired("with") // fails only for a flag that does not exist
 	return cmd
 }

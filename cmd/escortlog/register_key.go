@@ -1,6 +1,7 @@
 package main
 
 import (
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/spf13/cobra"
 )
@@ -41,7 +42,7 @@ not demanded.` + authorityHelp,
 	f.StringArrayVar(&o.types, "type", nil, "event `type` the key may sign; repeat for several")
 	f.StringVar(&o.person, "person", "", "`reference` of the person whose own key this is")
 	f.StringVar(&o.description, "description", "", "`text` for people: what holds the key")
-	fromCommandLineOnly(cmd, "key", "source", "type", "person", "description")
+	config.CommandLineOnly(cmd, "key", "source", "type", "person", "description")
 	for _, name := range []string{"key", "source"} {
 		_ = cmd.MarkFlagRequired(name) // fails only for a flag that does not exist
 	}

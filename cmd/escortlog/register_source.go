@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/spf13/cobra"
 )
@@ -37,7 +38,7 @@ declared before.` + authorityHelp,
 	f.StringArrayVar(&o.expect, "expect", nil, "event `type` to be expected from it; repeat for several")
 	f.DurationVar(&o.heartbeat, "heartbeat", 0, "it sends source.heartbeat at least this often, in whole seconds; 0 means none is expected")
 	f.StringVar(&o.description, "description", "", "`text` for people")
-	fromCommandLineOnly(cmd, "source", "role", "expect", "heartbeat", "description")
+	config.CommandLineOnly(cmd, "source", "role", "expect", "heartbeat", "description")
 	_ = cmd.MarkFlagRequired("source") // fails only for a flag that does not exist
 	return cmd
 }
@@ -81,7 +82,7 @@ func newRetireSourceCommand() *cobra.Command {
 	f.StringVar(&o.source, "source", "", "absolute `URI` of the source")
 	f.StringVar(&o.reason, "reason", "", "`text` for people")
 	f.Int64Var(&o.lastSequence, "last-sequence", 0, "last sequence `number` of the source; 0 means it did not number its events")
-	fromCommandLineOnly(cmd, "source", "reason", "last-sequence")
+	config.CommandLineOnly(cmd, "source", "reason", "last-sequence")
 	for _, name := range []string{"source", "reason"} {
 		_ = cmd.MarkFlagRequired(name) // fails only for a flag that does not exist
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"time"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/spf13/cobra"
 )
@@ -38,7 +39,7 @@ says from when on its signatures prove nothing; auditors report them.` + authori
 	f.StringVar(&o.reason, "reason", "", "`why`: compromised, superseded, ceased or lost")
 	f.StringVar(&o.since, "since", "", "RFC 3339 `time` since when a compromised key proves nothing")
 	f.StringVar(&o.note, "note", "", "`text` for people")
-	fromCommandLineOnly(cmd, "key", "keyid", "reason", "since", "note")
+	config.CommandLineOnly(cmd, "key", "keyid", "reason", "since", "note")
 	_ = cmd.MarkFlagRequired("reason") // fails only for a flag that does not exist
 	cmd.MarkFlagsOneRequired("key", "keyid")
 	cmd.MarkFlagsMutuallyExclusive("key", "keyid")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/escortlog/escortlog/client/evidence"
 	"github.com/escortlog/escortlog/client/view"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/spf13/cobra"
@@ -52,7 +53,7 @@ What later records say about those drawn is shown where a question was asked.` +
 	f.IntVar(&o.n, "n", 25, "how many leaves to draw")
 	f.StringVar(&o.seed, "seed", "", "any `text`; the same text draws the same leaves")
 	f.StringArrayVar(&o.types, "type", nil, "only events of this `type`, as command.executed; may be repeated")
-	fromCommandLineOnly(cmd, "n", "seed", "type")
+	config.CommandLineOnly(cmd, "n", "seed", "type")
 	return cmd
 }
 

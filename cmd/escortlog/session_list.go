@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/escortlog/escortlog/client/view"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/spf13/cobra"
 )
 
@@ -33,7 +34,7 @@ is not. A session counts to every system and person that one of its events names
 	f.StringVar(&o.person, "person", "", "only sessions that name the person of this `pseudonym`")
 	f.StringVar(&o.from, "from", "", "only sessions not over before this `time` (RFC 3339, or a day in UTC)")
 	f.StringVar(&o.to, "to", "", "only sessions begun before this `time`")
-	fromCommandLineOnly(cmd, "system", "person", "from", "to")
+	config.CommandLineOnly(cmd, "system", "person", "from", "to")
 	return cmd
 }
 

@@ -1,18 +1,8 @@
 package main
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"reflect"
-	"strconv"
-	"strings"
-
-	"github.com/goccy/go-yaml"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // settings is the configuration file. Every key sets the flag of the same name
@@ -66,97 +56,4 @@ type settings struct {
 	TokenFile string `yaml:"token-file"`
 }
 
-// onlyFlag marks flags which are never taken from a variable or from the
-// configuration: those that say what is to be done this once.
-const onlyFlag = "escortlog_only_flag"
-
-// fromCommandLineOnly keeps the named flags out of variables and configuration.
-func fromCommandLineOnly(cmd *cobra.Command, names ...string) {
-	for _, name := range names {
-		// SetAnnotation fails only for a flag that does not exist.
-		if err := cmd.Flags().SetAnnotation(name, onlyFlag, []string{"true"}); err != nil {
-			panic(err)
-		}
-	}
-}
-
-// loadSettings gives every flag of cmd that is not on the command line its value
-// from the environment or else from the configuration file.
-func loadSettings(cmd *cobra.Command, _ []string) error {
-	path, err := cmd.Flags().GetString("config")
-	if err != nil {
-		return err
-	}
-	if path == "" {
-		path = os.Getenv("ESCORTLOG_CONFIG")
-	}
-	values, err := readSettings(path)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "config" || f.Name == "help" || f.Annotations[onlyFlag] != nil {
-			return
-		}
-		variable := "ESCORTLOG_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if v, ok := os.LookupEnv(variable); ok && v != "" {
-			errs = append(errs, setFlag(cmd, f, splitList(f, v), "variable "+variable))
-			return
-		}
-		if vs := values[f.Name]; len(vs) > 0 {
-			errs = append(errs, setFlag(cmd, f, vs, "key "+f.Name+" of "+path))
-		}
-	})
-	return errors.Join(errs...)
-}
-
-func splitList(f *pflag.Flag, v string) []string {
-	if _, list := f.Value.(pflag.SliceValue); list {
-		return strings.Split(v, ",")
-	}
-	return []string{v}
-}
-
-func setFlag(cmd *cobra.Command, f *pflag.Flag, values []string, from string) error {
-	for _, v := range values {
-		if err := cmd.Flags().Set(f.Name, v); err != nil {
-			return fmt.Errorf("%s: %w", from, err)
-		}
-	}
-	return nil
-}
-
-// readSettings reads the configuration file into values by flag name.
-func readSettings(path string) (map[string][]string, error) {
-	values := make(map[string][]string)
-	if path == "" {
-		return values, nil
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
-	}
-	var s settings
-	dec := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
-	if err := dec.Decode(&s); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("reading the configuration %s: %w", path, err)
-	}
-	v := reflect.ValueOf(s)
-	for i := range v.NumField() {
-		name := v.Type().Field(i).Tag.Get("yaml")
-		switch field := v.Field(i).Interface().(type) {
-		case string:
-			if field != "" {
-				values[name] = []string{field}
-			}
-		case []string:
-			values[name] = field
-		case *bool:
-			if field != nil {
-				values[name] = []string{strconv.FormatBool(*field)}
-			}
-		}
-	}
-	return values, nil
-}
+func loadSettings(cmd *cobra.Command, _ []string) error { return config.Load(cmd, new(settings)) }

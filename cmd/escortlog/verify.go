@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/escortlog/escortlog/client"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
@@ -65,7 +66,7 @@ Exit code 0: proven. 2: it is not, or the quorum is not met.`,
 	f.StringVar(&o.disclosure, "disclosure", "", "`file` of disclosures that must open commitments in the event")
 	f.StringVar(&o.sha256, "sha256", "", "`digest` in hex that a pack must have")
 	f.BoolVar(&o.json, "json", false, "print one JSON object")
-	fromCommandLineOnly(cmd, "leaf", "envelope", "signer", "disclosure", "sha256")
+	config.CommandLineOnly(cmd, "leaf", "envelope", "signer", "disclosure", "sha256")
 	return cmd
 }
 

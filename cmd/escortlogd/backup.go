@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/spf13/cobra"
@@ -55,7 +56,7 @@ once, and never one of the guard: it must not be put back.
 	data.addFlags(cmd)
 	from.addFlags(cmd, "log", "`URL` of the running log")
 	cmd.Flags().StringVar(&to, "to", "", "`directory` for the copy")
-	fromCommandLineOnly(cmd, "to")
+	config.CommandLineOnly(cmd, "to")
 	return cmd
 }
 

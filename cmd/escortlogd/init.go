@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/entry"
@@ -62,7 +63,7 @@ key can let in anybody, so a trial log proves nothing about who signed.`,
 	f.BoolVar(&o.allowUnsigned, "allow-unsigned", false, "accept unsigned events of sources that have no key, for ever")
 	f.BoolVar(&o.allowOpaque, "allow-opaque", false, "accept events of types without a schema, for ever")
 	f.StringVar(&o.successorOf, "successor-of", "", "`file` with the last cosigned checkpoint of a dead log that this one succeeds")
-	fromCommandLineOnly(cmd, "origin", "admin", "threshold", "allow-unsigned", "allow-opaque", "successor-of")
+	config.CommandLineOnly(cmd, "origin", "admin", "threshold", "allow-unsigned", "allow-opaque", "successor-of")
 	return cmd
 }
 

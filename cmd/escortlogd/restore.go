@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log"
 	"github.com/escortlog/escortlog/storage/badger"
 	"github.com/spf13/cobra"
@@ -44,7 +45,7 @@ signed, and a copy that ends before what the guard remembers is refused.`,
 	data.addFlags(cmd)
 	from.addFlags(cmd, "from", "`directory` or URL of the copy")
 	cmd.Flags().BoolVar(&adopt, "adopt", false, "bind the guard to this host and place")
-	fromCommandLineOnly(cmd, "adopt")
+	config.CommandLineOnly(cmd, "adopt")
 	return cmd
 }
 

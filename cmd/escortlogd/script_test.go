@@ -25,6 +25,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
@@ -266,7 +267,7 @@ func TestSettingsName(t *testing.T) {
 	flags := make(map[string]bool)
 	for _, c := range newRootCommand().Commands() {
 		c.Flags().VisitAll(func(f *pflag.Flag) {
-			if f.Annotations[onlyFlag] == nil && f.Name != "help" {
+			if !config.IsCommandLineOnly(f) && f.Name != "help" {
 				flags[f.Name] = true
 			}
 		})

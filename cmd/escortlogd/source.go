@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/escortlog/escortlog/client"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/tile"
 	"github.com/spf13/cobra"
@@ -33,7 +34,7 @@ func (s *source) addFlags(cmd *cobra.Command, from, usage string) {
 	f.StringVar(&s.tokenFile, "token-file", "", "`file` with the bearer token, where the server asks for one")
 	f.StringVar(&s.caFile, "ca-file", "", "PEM `file` of certificate authorities to trust in place of the system's")
 	f.StringVar(&s.policy, "policy", "", "tlog-policy `file` that the checkpoint must meet; without it the log's own signature is enough")
-	fromCommandLineOnly(cmd, from, "token-file", "ca-file")
+	config.CommandLineOnly(cmd, from, "token-file", "ca-file")
 }
 
 // fetcher opens the source: a URL, or a path.
