@@ -55,11 +55,13 @@ e2e: ## run the real programs against each other and against foreign ones
 # How often the power goes, and how many runs have a failing disk. make e2e does a tenth of it.
 POWER_CUTS  := 200
 DISK_FAULTS := 120
+# How many pages are zeroed, and bits flipped, of each file of a log.
+DAMAGES := 20
 
 .PHONY: torture
-torture: ## cut the power under the real programs, and break their disk (needs root and /dev/fuse)
-	ESCORTLOG_POWER_CUTS=$(POWER_CUTS) ESCORTLOG_DISK_FAULTS=$(DISK_FAULTS) \
-		go test -tags e2e -run '^TestE2ETorture' -count 1 -v -timeout 60m $(TESTFLAGS) ./storage/internal/torture
+torture: ## cut the power under the real programs, break their disk (needs root and /dev/fuse), damage every file
+	ESCORTLOG_POWER_CUTS=$(POWER_CUTS) ESCORTLOG_DISK_FAULTS=$(DISK_FAULTS) ESCORTLOG_DAMAGES=$(DAMAGES) \
+		go test -tags e2e -run '^TestE2ETorture' -count 1 -p 1 -v -timeout 60m $(TESTFLAGS) ./storage/internal/torture ./cmd/escortlogd
 
 .PHONY: bench
 bench: ## run the benchmarks (BENCH=regexp BENCHTIME=3s)

@@ -42,7 +42,7 @@ type serveOptions struct {
 }
 
 func newServeCommand() *cobra.Command {
-	var o serveOptions
+	o := new(serveOptions)
 	cmd := &cobra.Command{
 		Use:   "serve --data DIR [--listen ADDRESS] [--policy FILE]",
 		Short: "Take events and serve the log over HTTP",
@@ -55,6 +55,11 @@ Without a policy nobody but this operator vouches for the log.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.ErrOrStderr()) },
 	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+func (o *serveOptions) addFlags(cmd *cobra.Command) {
 	o.data.addFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.listen, "listen", "127.0.0.1:8080", "`address` to listen on; port 0 takes a free one")
@@ -75,7 +80,6 @@ Without a policy nobody but this operator vouches for the log.`,
 	f.DurationVar(&o.wait, "wait", 10*time.Second, "how long a submission waits for its proof unless the client says")
 	f.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.logFormat, "log-format", "text", "text or json")
-	return cmd
 }
 
 func (o *serveOptions) run(ctx context.Context, stderr io.Writer) (err error) {
@@ -83,51 +87,67 @@ func (o *serveOptions) run(ctx context.Context, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	signers, err := o.data.signers()
+	s, err := o.open(ctx, logger)
 	if err != nil {
 		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	return o.serve(ctx, s.server, s.tls, logger)
+}
+
+// served is an open log with the server in front of it.
+type served struct {
+	server *server.Server
+	tls    *tls.Config // nil: plain HTTP
+	log    *log.Log
+	opened *opened
+}
+
+func (s *served) close() error { return errors.Join(s.log.Close(), s.opened.close()) }
+
+// open reads all that serve is given and opens the log. An error leaves nothing
+// open.
+func (o *serveOptions) open(ctx context.Context, logger *slog.Logger) (_ *served, err error) {
+	signers, err := o.data.signers()
+	if err != nil {
+		return nil, err
 	}
 	policy, policyText, err := o.readPolicy(signers, logger)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	tlsConfig, err := o.tlsConfig(logger)
-	if err != nil {
-		return err
+	s := &served{}
+	if s.tls, err = o.tlsConfig(logger); err != nil {
+		return nil, err
 	}
 	config, err := o.serverConfig()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	opened, err := o.data.open(signers[0].Verifier().Name())
-	if err != nil {
-		return err
+	origin := signers[0].Verifier().Name()
+	if s.opened, err = o.data.open(origin); err != nil {
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, opened.close()) }()
-
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	l, err := log.Open(ctx, log.Config{
-		Origin: signers[0].Verifier().Name(), Store: opened.store, Guard: opened.guard, Signers: signers,
+	s.log, err = log.Open(ctx, log.Config{
+		Origin: origin, Store: s.opened.store, Guard: s.opened.guard, Signers: signers,
 		Policy: policy, Cosigner: cosigner(policy, signers, logger, registry),
 		PoolEntries: o.pool, PublishEvery: o.publishEvery, RecosignEvery: o.recosignEvery,
 		Logger: logger, Registerer: registry,
 	})
 	if err != nil {
-		return err
+		return nil, errors.Join(err, s.opened.close())
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	if reason := l.Ready(); reason != nil {
+	if reason := s.log.Ready(); reason != nil {
 		logger.Error("the log serves readers and takes no events", "reason", reason)
 	}
-
-	config.Log, config.VKeys, config.Policy, config.PolicyText = l, vkeys(signers), policy, policyText
+	config.Log, config.VKeys, config.Policy, config.PolicyText = s.log, vkeys(signers), policy, policyText
 	config.Logger, config.Registerer, config.Gatherer = logger, registry, registry
-	s, err := server.New(ctx, config)
-	if err != nil {
-		return err
+	if s.server, err = server.New(ctx, config); err != nil {
+		return nil, errors.Join(err, s.close())
 	}
-	return o.serve(ctx, s, tlsConfig, logger)
+	return s, nil
 }
 
 // serve listens and answers until ctx ends.
