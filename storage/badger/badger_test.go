@@ -25,7 +25,7 @@ import (
 
 func TestConformance(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storagetest.Opener {
-		dir := filepath.Join(fastDir(t), "made", "by Open")
+		dir := filepath.Join(badger.FastDir(t), "made", "by Open")
 		return func(t *testing.T) storage.Store { return mustOpen(t, dir, badger.Options{MinFree: 1}) }
 	})
 }
@@ -103,7 +103,7 @@ func TestFull(t *testing.T) {
 // TestDamageWhileOpen damages files under a running store.
 func TestDamageWhileOpen(t *testing.T) {
 	prepare := func(t *testing.T) (*badger.Store, string) {
-		dir := fastDir(t)
+		dir := badger.FastDir(t)
 		s := mustOpen(t, dir, small)
 		commitSteps(t, s, 1, 5)
 		mustClose(t, s) // makes a table
@@ -283,7 +283,7 @@ func (s *sealer) reclaim() {
 }
 
 func TestReclaim(t *testing.T) {
-	dir := fastDir(t)
+	dir := badger.FastDir(t)
 	s := &sealer{t: t, store: mustOpen(t, dir, small)}
 	s.reclaim() // of nothing
 	s.seal()
@@ -313,7 +313,7 @@ func TestReclaim(t *testing.T) {
 // TestReclaimKeepsDamagedValueLog: Badger takes a damaged record for the end of
 // its file, and would remove the file with all that follows.
 func TestReclaimKeepsDamagedValueLog(t *testing.T) {
-	dir := fastDir(t)
+	dir := badger.FastDir(t)
 	s := &sealer{t: t, store: mustOpen(t, dir, small)}
 	s.seal()
 	// The first record is a dead one, of a run.
@@ -327,7 +327,7 @@ func TestReclaimKeepsDamagedValueLog(t *testing.T) {
 
 // TestReclaimByItself: a store that has been opened often compacts its tables.
 func TestReclaimByItself(t *testing.T) {
-	dir := fastDir(t)
+	dir := badger.FastDir(t)
 	for n := 1; n <= 20; n++ {
 		s := mustOpen(t, dir, badger.Options{MinFree: 1})
 		commitSteps(t, s, n, n)
@@ -340,7 +340,7 @@ func TestReclaimByItself(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(tables) < 8 {
+		if len(tables) <= 8 { // one of what is compacted, and what may stay beside it
 			break
 		}
 		if time.Now().After(deadline) {
@@ -359,7 +359,7 @@ func TestBadgerIsQuiet(t *testing.T) {
 	var info, debug bytes.Buffer
 	for level, out := range map[slog.Level]*bytes.Buffer{slog.LevelInfo: &info, slog.LevelDebug: &debug} {
 		logger := slog.New(slog.NewTextHandler(out, &slog.HandlerOptions{Level: level}))
-		s := mustOpen(t, fastDir(t), badger.Options{MinFree: 1, Logger: logger})
+		s := mustOpen(t, badger.FastDir(t), badger.Options{MinFree: 1, Logger: logger})
 		commitSteps(t, s, 1, 2)
 		mustClose(t, s)
 	}
@@ -370,7 +370,7 @@ func TestBadgerIsQuiet(t *testing.T) {
 
 func TestNoGoroutineLeft(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	dir := fastDir(t)
+	dir := badger.FastDir(t)
 	s := mustOpen(t, dir, badger.Options{MinFree: 1})
 	commitSteps(t, s, 1, 3)
 	if err := s.Reclaim(t.Context()); err != nil {

@@ -89,9 +89,9 @@ func checkFiles(dir string) (*found, error) {
 	}
 	newest := m.newest
 	var last place
-	for i, f := range files.wals {
+	for _, f := range files.wals {
 		var begins int64
-		if newest, begins, err = checkWAL(f, newest, i == len(files.wals)-1); err != nil {
+		if newest, begins, err = checkWAL(f, newest); err != nil {
 			break
 		}
 		if begins > 0 {
@@ -162,7 +162,13 @@ func checkHeader(f fileInfo) error {
 // checkWAL checks one WAL that goes on from commit newest, and returns the
 // commit it reaches, with the offset at which its own last commit begins, or 0. Badger
 // drops what follows a damaged record, and cuts the file there.
-func checkWAL(f fileInfo, newest uint64, last bool) (reaches uint64, begins int64, err error) {
+//
+// Any WAL may end in a torn commit, not only the newest. Opening makes a new one
+// while the torn one is there: a kill or a power cut then leaves both, and the power
+// may also take back Badger's cut when the new one holds commits. Whether the torn
+// commit had been acknowledged is seen from the number of the first that follows,
+// here or in the next WAL: each goes on from the one before.
+func checkWAL(f fileInfo, newest uint64) (reaches uint64, begins int64, err error) {
 	if err := checkHeader(f); err != nil || f.size == 0 {
 		return newest, 0, err
 	}
@@ -172,15 +178,22 @@ func checkWAL(f fileInfo, newest uint64, last bool) (reaches uint64, begins int6
 	}
 	defer unmap()
 	reaches = newest
-	tornAt := 0
 	err = guarded(func() error {
 		pos, next := logHeaderSize, logHeaderSize
+		goesOn := uint64(1) // 0 for the marker of reclaim, which has the number of the commit before it
 		for pos < len(data) {
 			r := parseRecord(data[pos:])
 			if r.size == 0 {
 				break
 			}
-			if end := r.endOf(); end > reaches+1 {
+			end := r.endOf()
+			if end == 0 {
+				goesOn = 1
+				if r.key[0] == prefixFlush {
+					goesOn = 0
+				}
+			}
+			if end > reaches+goesOn {
 				return corrupt(f.path, fmt.Sprintf("at offset %d it holds commit %d after commit %d", pos, end, reaches))
 			} else if end > 0 {
 				reaches = max(reaches, end)
@@ -194,16 +207,12 @@ func checkWAL(f fileInfo, newest uint64, last bool) (reaches uint64, begins int6
 		// What follows is the commit that was being written when the process
 		// or the power went, in part: never acknowledged. Unless later commits
 		// follow, for each waits for the one before.
-		tornAt = pos
 		beyond := endsIn(data[pos:])
 		if len(beyond) > 1 || len(beyond) == 1 && beyond[0] > reaches+1 {
 			return corrupt(f.path, fmt.Sprintf("damaged at offset %d, after commit %d; commit %d follows", pos, reaches, slices.Max(beyond)))
 		}
 		return nil
 	})
-	if err == nil && tornAt > 0 && !last {
-		err = corrupt(f.path, fmt.Sprintf("damaged at offset %d, after commit %d; another WAL follows", tornAt, reaches))
-	}
 	return reaches, begins, err
 }
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -23,7 +24,7 @@ const imageSteps = 12
 // two tables and two value logs, from closings before, a WAL and a value log.
 func crashImage(t testing.TB) string {
 	t.Helper()
-	dir := fastDir(t)
+	dir := badger.FastDir(t)
 	n := 0
 	for _, upTo := range []int{4, 7, imageSteps} {
 		s := mustOpen(t, dir, small)
@@ -299,6 +300,39 @@ func TestNameLost(t *testing.T) {
 	}
 	if got := outcome(t, closed, table); got != "refused" {
 		t.Errorf("with neither table nor WAL: %s", got)
+	}
+}
+
+// TestOpeningInterrupted: the newest WAL ends in a commit that was being written, and
+// an opening ends after the engine has made the next one, again and again.
+func TestOpeningInterrupted(t *testing.T) {
+	dir := crashImage(t)
+	edit(t, filepath.Join(dir, fileOf(t, dir, ".mem", 0)), cut(func(n int) int { return n - 30 }))
+	for range 3 {
+		db, err := badger.OpenHalfway(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for { // until what was in WALs is in a table
+			wals, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(wals) == 1 {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		dir = copyDir(t, dir)
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := outcome(t, copyDir(t, dir), ".mem"); got != "after 11" {
+			t.Fatal(got)
+		}
+		if err := badger.RestoreWALs(dir); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

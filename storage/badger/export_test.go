@@ -1,9 +1,45 @@
 package badger
 
-import "time"
+import (
+	"os"
+	"testing"
+	"time"
+
+	engine "github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
+)
 
 // DataEnd is dataEnd, for tests that copy sparse files.
 var DataEnd = dataEnd
 
+// RestoreWALs is restoreWALs.
+var RestoreWALs = restoreWALs
+
 // SetCloseWait shortens the wait of Close for an engine that failed.
 func (s *Store) SetCloseWait(d time.Duration) { s.closeWait = d }
+
+// OpenHalfway opens a store up to where the engine is open and the copies of the
+// WALs are still there.
+func OpenHalfway(dir string) (*engine.DB, error) {
+	if err := saveWALs(dir); err != nil {
+		return nil, err
+	}
+	return openEngine(dir, nil)
+}
+
+// FastDir returns a temporary directory, in memory where that can be had: for
+// tests that do not depend on what fsync does.
+func FastDir(t testing.TB) string {
+	t.Helper()
+	const memory, enough = "/dev/shm", 1 << 30
+	var st unix.Statfs_t
+	if err := unix.Statfs(memory, &st); err != nil || int64(st.Bavail)*int64(st.Bsize) < enough {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(memory, "escortlog-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}

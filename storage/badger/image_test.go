@@ -12,8 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/escortlog/escortlog/storage"
 	"github.com/escortlog/escortlog/storage/badger"
 )
@@ -123,28 +121,11 @@ func content(s storage.Store) (string, error) {
 	return dump(keys, values), nil
 }
 
-// fastDir returns a temporary directory, in memory where that can be had: for
-// tests that do not depend on what fsync does.
-func fastDir(t testing.TB) string {
-	t.Helper()
-	const memory, enough = "/dev/shm", 1 << 30
-	var st unix.Statfs_t
-	if err := unix.Statfs(memory, &st); err != nil || int64(st.Bavail)*int64(st.Bsize) < enough {
-		return t.TempDir()
-	}
-	dir, err := os.MkdirTemp(memory, "escortlog-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
-}
-
 // copyDir copies the files of a store, open or not, as a kill would leave them.
 // Files are sparse, and so are the copies.
 func copyDir(t testing.TB, from string) string {
 	t.Helper()
-	to := fastDir(t)
+	to := badger.FastDir(t)
 	entries, err := os.ReadDir(from)
 	if err != nil {
 		t.Fatal(err)

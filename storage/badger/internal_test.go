@@ -16,7 +16,7 @@ import (
 
 func openSmall(t *testing.T) *Store {
 	t.Helper()
-	s, err := Open(t.TempDir(), Options{MinFree: 1, ReclaimAfter: -1})
+	s, err := Open(FastDir(t), Options{MinFree: 1, ReclaimAfter: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,10 +110,10 @@ func (m *manifest) replaced(id uint64, wals []fileInfo) bool {
 		}
 	}
 	reaches, some := older, false
-	for i, f := range wals {
+	for _, f := range wals {
 		var begins int64
 		var err error
-		if reaches, begins, err = checkWAL(f, reaches, i == len(wals)-1); err != nil {
+		if reaches, begins, err = checkWAL(f, reaches); err != nil {
 			return false
 		}
 		some = some || begins > 0
