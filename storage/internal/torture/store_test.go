@@ -8,10 +8,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -39,8 +41,11 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// useStore commits until that fails, prints the head that was there before, and
-// ends without closing.
+// valueSizes are those of the values of a commit, in bytes.
+var valueSizes = []int{100, 2000, 30_000}
+
+// useStore prints the head, having read what was committed with it, commits until that
+// fails, prints each new head, and ends without closing.
 func useStore(dir string, commits int) error {
 	ctx := context.Background()
 	s, err := badger.Open(dir, badger.Options{MinFree: 1, ReclaimAfter: -1})
@@ -51,19 +56,25 @@ func useStore(dir string, commits int) error {
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
-	fmt.Printf("%s\n", head)
 	n, _ := strconv.Atoi(string(head)) // none is 0
+	for i, size := range valueSizes {
+		if v, err := s.Get(ctx, fmt.Appendf(nil, "%d/%d", n, i)); n > 0 && (err != nil || len(v) != size) {
+			return fmt.Errorf("head %d, value %d has %d bytes: %w", n, i, len(v), err)
+		}
+	}
+	fmt.Println(n)
 	for range commits {
 		n++
 		next := fmt.Appendf(nil, "%d", n)
 		var put []storage.KV
-		for i, size := range []int{100, 2000, 30_000} {
+		for i, size := range valueSizes {
 			put = append(put, storage.KV{Key: fmt.Appendf(nil, "%d/%d", n, i), Value: bytes.Repeat([]byte{'v'}, size)})
 		}
 		if err := s.Commit(ctx, &storage.Batch{OldHead: head, NewHead: next, Put: put}); err != nil {
 			break
 		}
 		head = next
+		fmt.Println(n)
 	}
 	return unix.Kill(unix.Getpid(), unix.SIGKILL)
 }
@@ -105,18 +116,18 @@ func (s *storeDisk) cut(p float64, seed uint64) {
 	s.mount()
 }
 
-// use returns the head that the store had when it was opened. It kills the child
-// when the power is lost.
-func (s *storeDisk) use(commits int, lost <-chan struct{}) (int, error) {
+// use returns the head that the store had when it was opened, and the last one that
+// was acknowledged, or -1 for both when it came to nothing. It kills the child when the
+// power is lost.
+func (s *storeDisk) use(commits int, lost <-chan struct{}) (opened, acked int, err error) {
 	cmd := exec.Command(os.Args[0], "-store", filepath.Join(s.dir, "db"), "-commits", strconv.Itoa(commits))
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Start(); err != nil {
-		return 0, err
+		return -1, -1, err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	var err error
 	select {
 	case err = <-ended:
 	case <-lost:
@@ -125,10 +136,18 @@ func (s *storeDisk) use(commits int, lost <-chan struct{}) (int, error) {
 		err = <-ended
 	}
 	if stderr.Len() > 0 {
-		return 0, fmt.Errorf("%w: %s", err, &stderr)
+		return -1, -1, fmt.Errorf("%w: %s", err, &stderr)
 	}
-	n, _ := strconv.Atoi(string(bytes.TrimSpace(stdout.Bytes())))
-	return n, nil
+	opened, acked = -1, -1
+	for line := range strings.Lines(stdout.String()) {
+		if acked, err = strconv.Atoi(strings.TrimSpace(line)); err != nil {
+			return -1, -1, err
+		}
+		if opened < 0 {
+			opened = acked
+		}
+	}
+	return opened, acked, nil
 }
 
 // TestE2ETortureReopen makes one sync of a store after the other fail. The head that
@@ -136,18 +155,18 @@ func (s *storeDisk) use(commits int, lost <-chan struct{}) (int, error) {
 // durable from then on, with all that belongs to it.
 func TestE2ETortureReopen(t *testing.T) {
 	s := newStoreDisk(t)
-	if _, err := s.use(3, nil); err != nil {
+	if _, _, err := s.use(3, nil); err != nil {
 		t.Fatal(err)
 	}
 	for n := range 24 {
 		s.disk.Fail(powerfs.Sync, 1+n, unix.EIO)
-		_, _ = s.use(20, nil) // it may not even open
-		before, err := s.use(n%2, nil)
+		_, _, _ = s.use(20, nil) // it may not even open
+		_, before, err := s.use(n%2, nil)
 		if err != nil {
 			t.Fatalf("sync %d: opening again: %v", n, err)
 		}
 		s.cut(0, uint64(n))
-		if after, err := s.use(0, nil); err != nil || after < before+n%2 {
+		if after, _, err := s.use(0, nil); err != nil || after < before {
 			t.Fatalf("sync %d: the head was %d, after a power cut it is %d: %v", n, before, after, err)
 		}
 	}
@@ -158,15 +177,43 @@ func TestE2ETortureReopen(t *testing.T) {
 func TestE2ETortureOpening(t *testing.T) {
 	s := newStoreDisk(t)
 	for n := range 60 {
-		before, err := s.use(3, nil)
+		_, before, err := s.use(3, nil)
 		if err != nil {
 			t.Fatalf("change %d: %v", n, err)
 		}
-		lost := s.disk.CutAt(1 + n)
-		_, _ = s.use(3, lost)
+		_, _, _ = s.use(3, s.disk.CutAt(1+n))
 		s.cut([]float64{0, 0.5, 0.9}[n%3], uint64(n))
-		if after, err := s.use(0, nil); err != nil || after < before+3 {
-			t.Fatalf("change %d: the head was %d, after a power cut it is %d: %v", n, before+3, after, err)
+		if after, _, err := s.use(0, nil); err != nil || after < before {
+			t.Fatalf("change %d: the head was %d, after a power cut it is %d: %v", n, before, after, err)
 		}
 	}
+}
+
+// TestE2ETortureOpenings cuts the power in the middle of commits, and then again and
+// again in the openings that follow, each of which finds what the ones before have left.
+func TestE2ETortureOpenings(t *testing.T) {
+	cuts := int(number(t, "ESCORTLOG_POWER_CUTS", 20))
+	seed := number(t, "ESCORTLOG_TORTURE_SEED", rand.Uint64())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	s := newStoreDisk(t)
+	newest, kinds := 0, [2]int{}
+	for n := range cuts {
+		kind := min(random.IntN(3), 1) // two of three during the opening
+		in := 1 + random.IntN(50)
+		if kind == 0 {
+			in += random.IntN(300)
+		}
+		opened, acked, err := s.use(1000, s.disk.CutAt(in))
+		if err != nil || opened >= 0 && (opened < newest || opened > newest+1) {
+			t.Fatalf("cut %d: after head %d was acknowledged it is %d: %v", n, newest, opened, err)
+		}
+		newest = max(newest, acked)
+		kinds[kind]++
+		s.cut([]float64{0, 0.1, 0.5, 0.9, 1}[random.IntN(5)], random.Uint64())
+	}
+	if opened, _, err := s.use(0, nil); err != nil || opened < newest || opened > newest+1 || newest < cuts {
+		t.Fatalf("after head %d was acknowledged it is %d: %v", newest, opened, err)
+	}
+	t.Logf("%d cuts under load, %d in the opening; head %d", kinds[0], kinds[1], newest)
 }
