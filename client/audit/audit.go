@@ -16,6 +16,8 @@ import (
 var (
 	// ErrLocked: another audit is using the state directory.
 	ErrLocked = errors.New("another audit is using the state directory")
+	// ErrStateDir: the state directory cannot be made or opened.
+	ErrStateDir = errors.New("opening the state directory")
 	// ErrOtherLog: the state directory is that of another log.
 	ErrOtherLog = errors.New("the state directory belongs to another log")
 )
@@ -48,6 +50,9 @@ type Config struct {
 	// Progress is told how many leaves have been checked; may be nil. It is
 	// called by one goroutine at a time.
 	Progress func(done, total int64)
+	// Notice is told, in words, where something that was kept cannot be used and is
+	// made anew; may be nil.
+	Notice func(string)
 	// Rules are judged too; nil: none are.
 	Rules *rules.Config
 	// At is the time as of which rules judge; zero: that of the newest cosignature
@@ -92,6 +97,7 @@ type auditor struct {
 	failed   map[string]int64 // failures by verdict
 	broken   bool             // the log contradicts itself, and nothing more is read
 	leafZero []byte           // where this run read it
+	unkept   error            // what is verified cannot be written to its file
 
 	rules    *rules.Engine // nil: none are judged
 	newest   int64         // ms, time of the newest leaf that they were given
@@ -128,7 +134,7 @@ func (a *auditor) run(ctx context.Context, dir *stateDir) error {
 	case err != nil:
 		return err
 	}
-	if err := a.findings(dir); err != nil {
+	if err := a.findings(); err != nil {
 		return err
 	}
 	if err := a.conclude(ctx); err != nil {
@@ -175,12 +181,16 @@ func (a *auditor) audit(ctx context.Context) error {
 		return err
 	}
 	a.touched = true
-	if !a.caughtUp {
+	if !a.caughtUp || a.state.lost != nil {
 		if err := a.reread(ctx); err != nil {
 			return err
 		}
 	}
-	if err := a.replay(ctx); err != nil {
+	err = a.replay(ctx)
+	if ctx.Err() == nil && a.unkept == nil {
+		err = errors.Join(err, a.repeated(ctx))
+	}
+	if err != nil {
 		return err
 	}
 	a.complete = true

@@ -1,11 +1,8 @@
 package audit
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -21,7 +18,7 @@ var verdictNames = []string{
 func verdictOrder(name string) int { return slices.Index(verdictNames, name) }
 
 // findings collects what is proven and should worry somebody.
-func (a *auditor) findings(dir *stateDir) error {
+func (a *auditor) findings() error {
 	r := a.report
 	for _, w := range a.cfg.Policy.Warnings() {
 		r.Findings = append(r.Findings, Finding{Kind: FindingPolicy, Count: 1, Detail: w})
@@ -29,7 +26,7 @@ func (a *auditor) findings(dir *stateDir) error {
 	if !a.complete {
 		return nil
 	}
-	if err := a.compromised(dir); err != nil {
+	if err := a.compromised(); err != nil {
 		return err
 	}
 	opaque := a.state.totals.Opaque
@@ -44,17 +41,12 @@ func (a *auditor) findings(dir *stateDir) error {
 
 // compromised looks up what each compromised key signed since it was. Only now
 // is it known which keys those are; the log accepted the events in good faith.
-func (a *auditor) compromised(dir *stateDir) (err error) {
+func (a *auditor) compromised() error {
 	moments := a.state.directory.Compromised()
 	if len(moments) == 0 {
 		return nil
 	}
-	old, err := dir.oldUses()
-	if err != nil {
-		return fmt.Errorf("reading what was verified: %w", err)
-	}
-	defer func() { err = errors.Join(err, old.Close()) }()
-	sums, err := a.state.uses.since(moments, io.MultiReader(old, bytes.NewReader(a.state.uses.fresh)))
+	sums, err := a.state.uses.since(moments)
 	if err != nil {
 		return err
 	}

@@ -50,9 +50,12 @@ func (f *Follower) Close() error { return f.forget() }
 
 // forget drops what is in memory, which may hold more than what passed.
 func (f *Follower) forget() error {
-	f.state, f.rules = nil, nil
-	err := f.dir.close()
-	f.dir = nil
+	var err error
+	if f.state != nil {
+		err = f.state.close()
+	}
+	err = errors.Join(err, f.dir.close())
+	f.state, f.rules, f.dir = nil, nil, nil
 	return err
 }
 

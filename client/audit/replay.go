@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -42,9 +43,10 @@ type leaf struct {
 	hash     tlog.Hash
 	entry    *entry.Entry
 	event    *event.Event
-	entryErr error // not a leaf of this format
-	eventErr error // not an event
-	changed  bool  // not what the hash tile says
+	identity [sha256.Size]byte // of the event
+	entryErr error             // not a leaf of this format
+	eventErr error             // not an event
+	changed  bool              // not what the hash tile says
 }
 
 func (c *chunk) fail(verdict string, index int64, format string, args ...any) {
@@ -90,6 +92,14 @@ func (a *auditor) replay(ctx context.Context) error {
 			return c.err
 		}
 		a.take(c, from, pool)
+		if len(a.expected) > maxExpected {
+			if err := a.compareExpected(ctx); err != nil {
+				return err
+			}
+		}
+		if a.unkept != nil {
+			return a.unkept
+		}
 		checking = append(checking, c)
 		if len(checking) > 2*a.cfg.Workers {
 			a.finish(checking[0])
@@ -123,7 +133,9 @@ func (a *auditor) fetch(ctx context.Context, c *chunk) {
 	for i, raw := range entries {
 		l := leaf{raw: raw, hash: entry.LeafHash(raw)}
 		if l.entry, l.entryErr = entry.Parse(raw); l.entryErr == nil {
-			l.event, l.eventErr = event.Parse(l.entry.Payload)
+			if l.event, l.eventErr = event.Parse(l.entry.Payload); l.eventErr == nil {
+				l.identity = entry.Identity(l.event.Source, l.event.ID)
+			}
 		}
 		c.leaves[i] = l
 	}
@@ -183,7 +195,6 @@ func (a *auditor) takeLeaf(c *chunk, index int64, l *leaf, pool *pool) {
 	}
 	a.judged++
 	if l.entryErr != nil {
-		s.identities.add(nil)
 		c.fail(VerdictEvents, index, "%v", l.entryErr)
 		return
 	}
@@ -192,15 +203,11 @@ func (a *auditor) takeLeaf(c *chunk, index int64, l *leaf, pool *pool) {
 	}
 	s.lastTime = max(s.lastTime, l.entry.Time)
 	if l.eventErr != nil {
-		s.identities.add(nil)
 		c.fail(VerdictEvents, index, "%v", l.eventErr)
 		return
 	}
-	id := entry.Identity(l.event.Source, l.event.ID)
-	if earlier := s.identities.add(id[:]); earlier >= 0 {
-		c.fail(VerdictIdentities, index, "its source %q and id %q are those of leaf %d", l.event.Source, l.event.ID, earlier)
-	}
-	s.uses.add(index, l.entry)
+	a.keep(s.identities.add(l.identity, index))
+	a.keep(s.uses.add(index, l.entry))
 	a.count(index, l)
 	jobs, err := s.directory.Decide(index, l.entry, l.event)
 	if err != nil {
@@ -210,7 +217,7 @@ func (a *auditor) takeLeaf(c *chunk, index int64, l *leaf, pool *pool) {
 	if event.IsAuthority(l.event.Type) {
 		// Decide has verified and applied it.
 		c.signed += int64(len(l.entry.Signatures))
-		s.keepAuthority(index, l.raw)
+		a.keep(s.keepAuthority(index, l.raw))
 		return
 	}
 	c.signed += int64(len(jobs))
@@ -227,6 +234,47 @@ func (a *auditor) takeLeaf(c *chunk, index int64, l *leaf, pool *pool) {
 			c.fail(VerdictEvents, index, "%v", err)
 		}
 	})
+}
+
+// keep takes an error of writing what is verified to a file.
+func (a *auditor) keep(err error) {
+	if err != nil && a.unkept == nil {
+		a.unkept = fmt.Errorf("keeping what is verified: %w", err)
+	}
+}
+
+// repeated finds the leaves whose identity an earlier leaf has. They are read once
+// more, to tell what they say.
+func (a *auditor) repeated(ctx context.Context) error {
+	list, err := a.state.identities.settle()
+	if err != nil {
+		return fmt.Errorf("looking for identities that are there twice: %w", err)
+	}
+	for _, x := range list {
+		detail := fmt.Sprintf("its source and id are those of leaf %d", x.earlier)
+		if len(a.report.Failures) < maxFailures {
+			if raw, e := a.readLeaf(ctx, x.index); e != nil {
+				detail = fmt.Sprintf("its source %q and id %q are those of leaf %d", e.Source, e.ID, x.earlier)
+				a.evidence.leaf(x.index, raw)
+			}
+		}
+		a.fail(Failure{Verdict: VerdictIdentities, Index: &x.index, Detail: detail})
+	}
+	return nil
+}
+
+// readLeaf reads a leaf once more; nil where it is not served as it was.
+func (a *auditor) readLeaf(ctx context.Context, index int64) ([]byte, *event.Event) {
+	n := index / tile.Width
+	c := &chunk{bundle: tile.Tile{Level: tile.Entries, N: n, W: tile.WidthAt(tile.Entries, n, a.head.Size)}, first: n * tile.Width, ready: make(chan struct{})}
+	if a.fetch(ctx, c); c.err != nil {
+		return nil, nil
+	}
+	l := &c.leaves[index-c.first]
+	if l.event == nil || a.compare(c, l, index, index) {
+		return nil, nil
+	}
+	return l.raw, l.event
 }
 
 // verdictOf sorts an error of the directory.
@@ -299,6 +347,20 @@ type expectedTile struct {
 // compareTiles compares every hash tile above level 0, and the root.
 func (a *auditor) compareTiles(ctx context.Context) error {
 	a.state.tree.rest(a.expectTile)
+	if err := a.compareExpected(ctx); err != nil {
+		return err
+	}
+	if root := a.state.tree.root(); root != a.head.Root {
+		a.fail(Failure{Verdict: VerdictReplay, Detail: fmt.Sprintf("the entries give the root %s, the checkpoint says %s; %s", root, a.head.Root, a.whoChanged(ctx))})
+	}
+	return nil
+}
+
+// maxExpected bounds the hash tiles that wait to be compared.
+const maxExpected = 64
+
+// compareExpected compares the hash tiles that wait for it.
+func (a *auditor) compareExpected(ctx context.Context) error {
 	for _, e := range a.expected {
 		data, err := a.cfg.Log.Tile(ctx, e.tile)
 		if err != nil {
@@ -316,9 +378,7 @@ func (a *auditor) compareTiles(ctx context.Context) error {
 			}
 		}
 	}
-	if root := a.state.tree.root(); root != a.head.Root {
-		a.fail(Failure{Verdict: VerdictReplay, Detail: fmt.Sprintf("the entries give the root %s, the checkpoint says %s; %s", root, a.head.Root, a.whoChanged(ctx))})
-	}
+	a.expected = nil
 	return nil
 }
 

@@ -65,13 +65,17 @@ func (a *auditor) judge(c *chunk, from, to int64) {
 	}
 }
 
-// reread gives the rules the leaves that earlier runs verified, since rules look
-// at the whole history. Nothing is verified again but what all rests on: the
-// leaves are those whose root was kept.
+// reread reads once more leaves that earlier runs verified: all of them for the
+// rules, which look at the whole history, where they have seen nothing, and for the
+// set of identities where that is lost. Nothing is verified again but what all
+// rests on: the leaves are those whose root was kept.
 func (a *auditor) reread(ctx context.Context) error {
 	size := a.state.tree.size
-	if a.rules == nil || size == 0 {
+	if a.rules == nil && a.state.lost == nil || size == 0 {
 		return nil
+	}
+	if a.state.lost != nil {
+		a.notice("the set of identities in the state directory cannot be used, and all leaves are read again: %v", a.state.lost)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var fetching sync.WaitGroup
@@ -96,12 +100,24 @@ func (a *auditor) reread(ctx context.Context) error {
 			return c.err
 		}
 		a.rehash(c, &again)
-		a.judge(c, 0, size)
+		if !a.caughtUp {
+			a.judge(c, 0, size)
+		}
+		if a.unkept != nil {
+			return a.unkept
+		}
 	}
+	a.state.lost = nil
 	if root := again.root(); root != a.state.head.Root {
 		a.failf(VerdictReplay, "the leaves verified earlier are served with other bytes now: they give the root %s, and gave %s", root, a.state.head.Root)
 	}
 	return nil
+}
+
+func (a *auditor) notice(format string, args ...any) {
+	if a.cfg.Notice != nil {
+		a.cfg.Notice(fmt.Sprintf(format, args...))
+	}
 }
 
 // rehash adds the leaves of a chunk that were verified earlier to a tree. What
@@ -114,7 +130,11 @@ func (a *auditor) rehash(c *chunk, again *tree) {
 		if index >= a.state.tree.size {
 			break
 		}
-		again.append(c.leaves[i].hash, func(tile.Tile, []tlog.Hash) {})
+		l := &c.leaves[i]
+		again.append(l.hash, func(tile.Tile, []tlog.Hash) {})
+		if a.state.lost != nil && l.event != nil {
+			a.keep(a.state.identities.add(l.identity, index))
+		}
 		if c.first+tile.Width <= a.state.tree.size {
 			changed = a.compare(c, &c.leaves[i], index, index) || changed
 		}

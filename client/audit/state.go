@@ -24,11 +24,10 @@ var errState = errors.New("the state directory is damaged")
 
 // Files of a state directory. The first says how much of the others counts.
 const (
-	fileState      = "state.json"
-	fileAuthority  = "authority.leaves"
-	fileIdentities = "identities"
-	fileUses       = "uses"
-	fileLock       = "lock"
+	fileState     = "state.json"
+	fileAuthority = "authority.leaves"
+	fileUses      = "uses"
+	fileLock      = "lock"
 )
 
 const (
@@ -48,8 +47,9 @@ type state struct {
 	genesis    tlog.Hash
 	lastTime   int64
 	directory  *event.Directory
-	authority  [][]byte // leaves behind their indexes, of this run
+	authority  *journal // authority leaves behind their indexes
 	identities *identities
+	lost       error // why the identities are to be read again; nil: they are not
 	uses       *uses
 	totals     totals
 }
@@ -69,8 +69,12 @@ type count struct {
 	Last  int64 `json:"last"`
 }
 
-func newState() *state {
-	return &state{tree: &tree{}, directory: event.NewDirectory(), identities: newIdentities(), uses: newUses(), totals: totals{Opaque: map[string]count{}}}
+func newState(dir string) *state {
+	return &state{tree: &tree{}, directory: event.NewDirectory(), identities: newIdentities(dir), uses: newUses(), totals: totals{Opaque: map[string]count{}}}
+}
+
+func (s *state) close() error {
+	return errors.Join(s.authority.close(), s.uses.file.close(), s.identities.close())
 }
 
 // stateFile is state.json.
@@ -82,37 +86,37 @@ type stateFile struct {
 	Keys       []string      `json:"keys"`
 	Totals     totals        `json:"totals"`
 	Authority  prefix        `json:"authority"`
-	Identities prefix        `json:"identities"`
 	Uses       prefix        `json:"uses"`
+	Runs       []runFile     `json:"identity_runs"`
 }
 
 // stateDir is an open state directory, locked against other audits.
 type stateDir struct {
-	path                        string
-	lock                        *os.File
-	authority, identities, uses *journal
+	path string
+	lock *os.File
 }
 
 // openState opens or makes a state directory and loads what was verified. An
 // empty path gives a state that is kept nowhere, and a nil directory.
 func openState(path string) (*state, *stateDir, error) {
-	s := newState()
+	s := newState(path)
 	if path == "" {
+		s.authority, s.uses.file = &journal{state: sha256.New()}, &journal{state: sha256.New()}
 		return s, nil, nil
 	}
 	if err := os.MkdirAll(path, 0o755); err != nil {
-		return nil, nil, fmt.Errorf("opening the state directory: %w", err)
+		return nil, nil, fmt.Errorf("%w: %w", ErrStateDir, err)
 	}
 	lock, err := lockFile(filepath.Join(path, fileLock))
 	if err != nil {
-		return nil, nil, fmt.Errorf("opening the state directory %s: %w", path, err)
+		return nil, nil, fmt.Errorf("%w %s: %w", ErrStateDir, path, err)
 	}
 	d := &stateDir{path: path, lock: lock}
 	if err := d.load(s); err != nil {
 		if errors.Is(err, errState) {
 			err = fmt.Errorf("%w; keep it, and audit into a new directory", err)
 		}
-		return nil, nil, errors.Join(fmt.Errorf("loading the state directory: %w", err), d.close())
+		return nil, nil, errors.Join(fmt.Errorf("loading the state directory: %w", err), s.close(), d.close())
 	}
 	return s, d, nil
 }
@@ -142,19 +146,27 @@ func (d *stateDir) load(s *state) error {
 			return fmt.Errorf("%w: %s: %w", errState, d.file(fileState), err)
 		}
 	}
-	if d.authority, err = openJournal(d.file(fileAuthority), f.Authority, s.loadAuthority); err != nil {
+	if s.authority, err = openJournal(d.file(fileAuthority), f.Authority, s.loadAuthority); err != nil {
 		return err
 	}
-	if d.identities, err = openJournal(d.file(fileIdentities), f.Identities, s.loadIdentities); err != nil {
+	if s.uses.file, err = openJournal(d.file(fileUses), f.Uses, func(io.Reader) error { return nil }); err != nil {
 		return err
 	}
-	if d.uses, err = openJournal(d.file(fileUses), f.Uses, func(io.Reader) error { return nil }); err != nil {
-		return err
+	return s.openIdentities(f.Runs)
+}
+
+// openIdentities opens the set of identities. One that is missing, changed, or of
+// more or fewer leaves than were verified is made anew from the log.
+func (s *state) openIdentities(runs []runFile) error {
+	err := s.identities.open(runs)
+	if err == nil && s.identities.len() == s.tree.size {
+		return nil
 	}
-	if s.identities.len() != s.tree.size {
-		return fmt.Errorf("%w: %d identities for %d leaves", errState, s.identities.len(), s.tree.size)
+	if err == nil {
+		err = fmt.Errorf("they are of %d leaves, and %d were verified", s.identities.len(), s.tree.size)
 	}
-	return nil
+	s.lost = err
+	return s.identities.clear()
 }
 
 // encodeState writes a checksum in the first line, then the rest.
@@ -239,57 +251,43 @@ func (s *state) loadAuthority(r io.Reader) error {
 	}
 }
 
-func (s *state) loadIdentities(r io.Reader) error {
-	flat, err := io.ReadAll(r)
-	if err != nil {
-		return err
-	}
-	if len(flat)%identitySize != 0 {
-		return errors.New("cut off")
-	}
-	s.identities.load(flat)
-	return nil
-}
-
 // keepAuthority remembers an authority leaf for the next run.
-func (s *state) keepAuthority(index int64, leaf []byte) {
+func (s *state) keepAuthority(index int64, leaf []byte) error {
 	b := binary.BigEndian.AppendUint64(nil, uint64(index))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(leaf)))
-	s.authority = append(s.authority, append(b, leaf...))
+	return s.authority.write(append(b, leaf...))
 }
 
 // save makes s durable. What counts changes in one atomic step, when state.json
 // is replaced; a crash before that leaves the state of the last run.
-func (d *stateDir) save(s *state) error {
+func (d *stateDir) save(s *state) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("keeping what was verified: %w", err)
+		}
+	}()
 	f := stateFile{
 		Checkpoint: string(s.note), Tree: s.tree.partial[:], Genesis: s.genesis, LastTime: s.lastTime,
 		Keys: s.uses.keyIDs, Totals: s.totals,
 	}
-	var err error
-	if f.Authority, err = d.authority.append(bytes.Join(s.authority, nil)); err != nil {
-		return fmt.Errorf("keeping what was verified: %w", err)
+	if f.Authority, err = s.authority.commit(); err != nil {
+		return err
 	}
-	if f.Identities, err = d.identities.append(s.identities.flat[d.identities.size:]); err != nil {
-		return fmt.Errorf("keeping what was verified: %w", err)
+	if f.Uses, err = s.uses.file.commit(); err != nil {
+		return err
 	}
-	if f.Uses, err = d.uses.append(s.uses.fresh); err != nil {
-		return fmt.Errorf("keeping what was verified: %w", err)
+	if f.Runs, err = s.identities.sync(); err != nil {
+		return err
+	}
+	if err := syncDir(d.path); err != nil { // the names of the files that state.json names
+		return err
 	}
 	content, err := encodeState(&f)
 	if err != nil {
-		return fmt.Errorf("keeping what was verified: %w", err)
+		return err
 	}
 	if err := writeFile(d.file(fileState), content); err != nil {
-		return fmt.Errorf("keeping what was verified: %w", err)
+		return err
 	}
-	s.authority, s.uses.fresh = nil, nil
-	return nil
-}
-
-// oldUses reads the uses of earlier runs.
-func (d *stateDir) oldUses() (io.ReadCloser, error) {
-	if d == nil {
-		return io.NopCloser(bytes.NewReader(nil)), nil
-	}
-	return d.uses.reader()
+	return s.identities.named()
 }

@@ -16,7 +16,7 @@ import (
 func snapshot(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, name := range []string{fileState, fileAuthority, fileIdentities, fileUses} {
+	for _, name := range []string{fileState, fileAuthority, fileUses} {
 		b, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			t.Fatal(err)
@@ -128,7 +128,7 @@ func TestForgedState(t *testing.T) {
 // A first run that broke off before its end leaves nothing that counts.
 func TestStateOfBrokenFirstRun(t *testing.T) {
 	l, dir := newLog(t), t.TempDir()
-	for _, name := range []string{fileAuthority, fileIdentities, fileUses} {
+	for _, name := range []string{fileAuthority, fileUses} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte("half"), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -172,30 +172,5 @@ func TestStateUnwritable(t *testing.T) {
 	}
 	if _, err := newLog(t).audit(t, inState(filepath.Join(file, "dir"))); err == nil {
 		t.Error("a state directory under a file")
-	}
-}
-
-func TestIdentities(t *testing.T) {
-	r := rand.NewChaCha8([32]byte{1})
-	s := newIdentities()
-	var all [][]byte
-	for range 5000 {
-		id := make([]byte, 32)
-		r.Read(id)
-		if at := s.add(id); at >= 0 {
-			t.Fatalf("a new identity is that of leaf %d", at)
-		}
-		all = append(all, id)
-	}
-	s.add(nil) // a leaf without one
-	for i, id := range all {
-		if at := s.add(id); at != int64(i) {
-			t.Fatalf("identity %d is that of leaf %d", i, at)
-		}
-	}
-	loaded := newIdentities()
-	loaded.load(s.flat[:5000*identitySize])
-	if at := loaded.add(all[4321]); loaded.len() != 5001 || at != 4321 {
-		t.Errorf("loaded: %d identities, found at %d", loaded.len(), at)
 	}
 }

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bufio"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ const useSize = 4 + 8 + 8
 type uses struct {
 	number map[string]uint32 // by keyid
 	keyIDs []string          // by number
-	fresh  []byte            // of this run
+	file   *journal          // of useSize bytes each
 }
 
 func newUses() *uses { return &uses{number: map[string]uint32{}} }
@@ -40,12 +41,17 @@ func (u *uses) keyNumber(keyID string) uint32 {
 	return n
 }
 
-func (u *uses) add(index int64, e *entry.Entry) {
+func (u *uses) add(index int64, e *entry.Entry) error {
 	for _, s := range e.Signatures {
-		u.fresh = binary.BigEndian.AppendUint32(u.fresh, u.keyNumber(s.KeyID))
-		u.fresh = binary.BigEndian.AppendUint64(u.fresh, uint64(index))
-		u.fresh = binary.BigEndian.AppendUint64(u.fresh, uint64(e.Time))
+		record := make([]byte, 0, useSize)
+		record = binary.BigEndian.AppendUint32(record, u.keyNumber(s.KeyID))
+		record = binary.BigEndian.AppendUint64(record, uint64(index))
+		record = binary.BigEndian.AppendUint64(record, uint64(e.Time))
+		if err := u.file.write(record); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // use sums up what one key signed since a moment.
@@ -55,8 +61,13 @@ type use struct {
 }
 
 // since sums up, for each keyid, the leaves whose time is not before the
-// moment given. old holds the uses of earlier runs, in order.
-func (u *uses) since(moments map[string]time.Time, old io.Reader) (map[string]use, error) {
+// moment given.
+func (u *uses) since(moments map[string]time.Time) (map[string]use, error) {
+	all, err := u.file.reader()
+	if err != nil {
+		return nil, fmt.Errorf("reading the uses of keys: %w", err)
+	}
+	in := bufio.NewReader(all)
 	sums := map[string]use{}
 	from := make(map[uint32]time.Time, len(moments))
 	for id, t := range moments {
@@ -66,7 +77,7 @@ func (u *uses) since(moments map[string]time.Time, old io.Reader) (map[string]us
 	}
 	record := make([]byte, useSize)
 	for {
-		_, err := io.ReadFull(old, record)
+		_, err := io.ReadFull(in, record)
 		if err == io.EOF {
 			return sums, nil
 		}

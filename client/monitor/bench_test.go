@@ -6,7 +6,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	gauges "runtime/metrics"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -135,91 +138,114 @@ func (w *world) tick(i int) {
 	w.add(payload, "gateway")
 }
 
-// heap is what lives in memory now, in bytes.
-func heap() float64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc)
+// usage samples how much memory the process uses, until it is stopped.
+type usage struct {
+	stop, stopped chan struct{}
+	heap, anon    uint64 // peaks, in bytes
 }
 
-// BenchmarkMemory shows what audit and monitor keep in memory when they have seen
-// a log of a quarter of the leaves, and of all: in all, and for each leaf by which
-// the log grew between. What grows is 24 bytes of each leaf's identity in a table
-// that doubles, so up to 24 more, by which a second event of the same source and
-// id is found; the rest stays as it is. Peaks are measured between bundles.
+func watchMemory() *usage {
+	u := &usage{stop: make(chan struct{}), stopped: make(chan struct{})}
+	debug.FreeOSMemory()
+	go func() {
+		defer close(u.stopped)
+		sample := []gauges.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+		for {
+			gauges.Read(sample)
+			u.heap, u.anon = max(u.heap, sample[0].Value.Uint64()), max(u.anon, anonymous())
+			select {
+			case <-u.stop:
+				return
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+	}()
+	return u
+}
+
+// report says what the peaks were, and what is left in use.
+func (u *usage) report(b *testing.B) {
+	close(u.stop)
+	<-u.stopped
+	runtime.GC()
+	sample := []gauges.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	gauges.Read(sample)
+	b.ReportMetric(float64(u.heap)/1e6, "MB-heap-peak")
+	b.ReportMetric(float64(u.anon)/1e6, "MB-RssAnon-peak")
+	b.ReportMetric(float64(sample[0].Value.Uint64())/1e6, "MB-heap-kept")
+}
+
+// anonymous is the memory of the process that belongs to no file; 0 where the
+// system does not say.
+func anonymous() (n uint64) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(status)) {
+		if rest, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			n, _ = strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+		}
+	}
+	return n * 1000
+}
+
+// BenchmarkMemory shows the memory that audit and monitor use for a log of a tenth,
+// three tenths and all of the leaves: the largest heap and anonymous memory while
+// they read it, and the heap that is kept. Memory is flat where the last line is
+// like the first. The log lies on disk; making it is not measured.
 func BenchmarkMemory(b *testing.B) {
 	n := 4096
 	if s := os.Getenv(benchLeaves); s != "" {
 		var err error
-		if n, err = strconv.Atoi(s); err != nil || n < 1024 {
-			b.Fatalf("%s=%q: want a number of leaves, at least 1024", benchLeaves, s)
+		if n, err = strconv.Atoi(s); err != nil || n < 10*tile.Width {
+			b.Fatalf("%s=%q: want a number of leaves, at least %d", benchLeaves, s, 10*tile.Width)
 		}
 	}
 	l := newDiskLog(b, n)
-	whole := l.size
-	quarter := whole / 4 / tile.Width * tile.Width
 	few, err := rules.Parse([]byte("version: 1\nmax_findings: 10\n"))
 	must(b, err)
-	report := func(b *testing.B, small, large, peak float64) {
-		b.ReportMetric(small/1e6, "MB-at-quarter")
-		b.ReportMetric(large/1e6, "MB-at-end")
-		b.ReportMetric((large-small)/float64(whole-quarter), "B/leaf")
-		if peak > 0 {
-			b.ReportMetric(peak/1e6, "MB-peak")
+	whole := l.size
+	for _, tenths := range []int64{1, 3, 10} {
+		size := whole * tenths / 10 / tile.Width * tile.Width
+		for _, state := range []bool{false, true} {
+			b.Run(fmt.Sprintf("audit/state=%t/leaves=%d", state, size), func(b *testing.B) {
+				for range b.N {
+					l.size = size
+					cfg := audit.Config{Log: l, Policy: l.w.policy, Rules: few}
+					if state {
+						cfg.StateDir = b.TempDir()
+					}
+					u := watchMemory()
+					f, err := audit.Follow(cfg)
+					must(b, err)
+					r, err := f.Audit(b.Context())
+					if err != nil || r.Exit > audit.ExitFindings {
+						b.Fatal(err, r)
+					}
+					u.report(b)
+					must(b, f.Close())
+				}
+			})
 		}
+		b.Run(fmt.Sprintf("monitor/leaves=%d", size), func(b *testing.B) {
+			for range b.N {
+				u := watchMemory()
+				m, err := Open(l.w.config(func(c *Config) {
+					c.StateDir, c.Output, c.Rules = b.TempDir(), nil, few
+					c.Targets = []Target{{Origin: origin, URL: l.w.server.URL, Log: l}}
+				}))
+				must(b, err)
+				for i := range int64(8) { // as it grows
+					l.size = size * (i + 1) / 8 / tile.Width * tile.Width
+					o, err := m.Once(b.Context())
+					if err != nil || o.ExitCode() > audit.ExitFindings {
+						b.Fatal(err, o)
+					}
+				}
+				u.report(b)
+				must(b, m.Close())
+			}
+		})
 	}
-	b.Run("audit", func(b *testing.B) {
-		for range b.N {
-			before := heap()
-			var peak float64
-			f, err := audit.Follow(audit.Config{Log: l, Policy: l.w.policy, StateDir: b.TempDir(), Rules: few, Progress: func(done, _ int64) {
-				if done%(whole/16/tile.Width*tile.Width) == 0 {
-					peak = max(peak, heap()-before)
-				}
-			}})
-			must(b, err)
-			var at [2]float64
-			for i, size := range []int64{quarter, whole} {
-				l.size = size
-				r, err := f.Audit(b.Context())
-				if err != nil || r.Exit > audit.ExitFindings {
-					b.Fatal(err, r)
-				}
-				at[i] = heap() - before
-			}
-			must(b, f.Close())
-			report(b, at[0], at[1], peak)
-		}
-	})
-	b.Run("monitor", func(b *testing.B) {
-		for range b.N {
-			before := heap()
-			m, err := Open(l.w.config(func(c *Config) {
-				c.StateDir, c.Output, c.Rules = b.TempDir(), nil, few
-				c.Targets = []Target{{Origin: origin, URL: l.w.server.URL, Log: l}}
-			}))
-			must(b, err)
-			var at [2]float64
-			for i := range int64(8) { // as it grows
-				l.size = whole / 8 * (i + 1) / tile.Width * tile.Width
-				if i == 7 {
-					l.size = whole
-				}
-				o, err := m.Once(b.Context())
-				if err != nil || o.ExitCode() > audit.ExitFindings {
-					b.Fatal(err, o)
-				}
-				switch i {
-				case 1:
-					at[0] = heap() - before
-				case 7:
-					at[1] = heap() - before
-				}
-			}
-			must(b, m.Close())
-			report(b, at[0], at[1], 0)
-		}
-	})
 }

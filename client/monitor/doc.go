@@ -19,9 +19,8 @@
 // come. A crash at any moment loses no finding, and may send the last of a
 // receiver again, with the same id.
 //
-// What it keeps in memory grows by what package audit keeps of each leaf to find
-// an event that is logged twice (24 to 48 bytes), and by the findings there were.
-// After a start the rules see the whole log once more, so that all of it is read.
+// What it keeps in memory does not grow with the leaves (see packages audit and
+// rules), but with the findings there were, whose ids it knows.
 //
 // A finding about a log is raised into that log as an event that is the same each
 // time it is sent. Those that rest only on events of the monitor's own source are
