@@ -14,9 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"unicode"
-
-	"github.com/go-json-experiment/json/jsontext"
+	"iter"
 )
 
 // MaxDepth is how many arrays and objects may be nested in each other.
@@ -35,44 +33,18 @@ var (
 // order mark, with no lone surrogates, no object member that is repeated or
 // differs from another only in case, nothing but white space around it, and at
 // most [MaxDepth] levels of nesting.
+//
+// It is one pass over the bytes, and allocates nothing for a text whose objects
+// have few members with names in plain ASCII.
 func Check(b []byte) error {
 	if bytes.HasPrefix(b, []byte("\xef\xbb\xbf")) {
 		return ErrBOM
 	}
-	d := jsontext.NewDecoder(bytes.NewBuffer(b))
-	var open []names
-	for {
-		token, err := d.ReadToken()
-		if err != nil {
-			if errors.Is(err, jsontext.ErrDuplicateName) {
-				return fmt.Errorf("%w: %w", ErrDuplicateName, err)
-			}
-			return fmt.Errorf("%w: %w", ErrSyntax, err)
-		}
-		switch token.Kind() {
-		case jsontext.KindBeginObject, jsontext.KindBeginArray:
-			if len(open) == MaxDepth {
-				return fmt.Errorf("%w: more than %d levels at byte %d", ErrDepth, MaxDepth, d.InputOffset())
-			}
-			open = append(open, nil)
-		case jsontext.KindEndObject, jsontext.KindEndArray:
-			open = open[:len(open)-1]
-		case jsontext.KindString:
-			// In an object, strings in odd places are member names.
-			if kind, count := d.StackIndex(d.StackDepth()); kind == jsontext.KindBeginObject && count%2 == 1 {
-				if name := token.String(); !open[len(open)-1].add(name) {
-					return fmt.Errorf("%w: %q at byte %d", ErrDuplicateName, name, d.InputOffset())
-				}
-			}
-		}
-		if len(open) == 0 {
-			break
-		}
-	}
-	if rest := bytes.TrimLeft(b[d.InputOffset():], " \t\r\n"); len(rest) > 0 {
-		return fmt.Errorf("%w: something follows the value at byte %d", ErrSyntax, len(b)-len(rest))
-	}
-	return nil
+	s := scanners.Get().(*scanner)
+	s.text = b
+	err := s.check()
+	s.free()
+	return err
 }
 
 // Elements checks b as [Check] does and returns the elements of its top-level
@@ -82,52 +54,89 @@ func Elements(b []byte) ([]json.RawMessage, error) {
 	if err := Check(b); err != nil {
 		return nil, err
 	}
-	d := jsontext.NewDecoder(bytes.NewBuffer(b))
-	if d.PeekKind() != jsontext.KindBeginArray {
+	if b[skipSpace(b, 0)] != '[' {
 		return nil, ErrNotArray
 	}
-	if _, err := d.ReadToken(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrSyntax, err)
-	}
 	elements := []json.RawMessage{}
-	for d.PeekKind() != jsontext.KindEndArray {
-		value, err := d.ReadValue()
-		if err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrSyntax, err)
-		}
-		elements = append(elements, bytes.Clone(value))
+	for element := range Items(b) {
+		elements = append(elements, bytes.Clone(element))
 	}
 	return elements, nil
 }
 
-// names are the member names of one open object, case folded. A map, since a
-// hostile object may have ten thousand of them.
-type names map[string]struct{}
-
-// add reports whether name is new.
-func (n *names) add(name string) bool {
-	if *n == nil {
-		*n = make(names)
+// Items yields the elements of an array, each as exactly the bytes it was
+// written with. The text must have passed [Check] and be an array.
+func Items(array []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for i := skipSpace(array, skipSpace(array, 0)+1); array[i] != ']'; {
+			end := valueEnd(array, i)
+			if !yield(array[i:end:end]) {
+				return
+			}
+			i = afterComma(array, end)
+		}
 	}
-	folded := fold(name)
-	if _, seen := (*n)[folded]; seen {
-		return false
-	}
-	(*n)[folded] = struct{}{}
-	return true
 }
 
-// fold maps names that a case-insensitive decoder would take for the same
-// (encoding/json matches as strings.EqualFold does) to one spelling: every
-// rune becomes the smallest of its case orbit.
-func fold(s string) string {
-	folded := make([]rune, 0, len(s))
-	for _, r := range s {
-		least := r
-		for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
-			least = min(least, next)
+// Members yields the members of an object, each name and value as exactly the
+// bytes it was written with, the name in its quotes. The text must have passed
+// [Check] and be an object.
+func Members(object []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, value []byte) bool) {
+		for i := skipSpace(object, skipSpace(object, 0)+1); object[i] != '}'; {
+			nameEnd := valueEnd(object, i)
+			value := skipSpace(object, skipSpace(object, nameEnd)+1) // behind the colon
+			end := valueEnd(object, value)
+			if !yield(object[i:nameEnd:nameEnd], object[value:end:end]) {
+				return
+			}
+			i = afterComma(object, end)
 		}
-		folded = append(folded, least)
 	}
-	return string(folded)
+}
+
+// afterComma returns where the next element or member begins, or where the
+// closing bracket stands. i is behind the last one.
+func afterComma(text []byte, i int) int {
+	if i = skipSpace(text, i); text[i] == ',' {
+		i = skipSpace(text, i+1)
+	}
+	return i
+}
+
+// valueEnd returns where the value that begins at i ends, in a text that has
+// passed Check.
+func valueEnd(text []byte, i int) int {
+	depth := 0
+	for {
+		switch text[i] {
+		case '"':
+			for i++; text[i] != '"'; i++ {
+				if text[i] == '\\' {
+					i++
+				}
+			}
+			i++
+		case '{', '[':
+			depth++
+			i++
+		case '}', ']':
+			depth--
+			i++
+		case ',', ':', ' ', '\t', '\n', '\r':
+			i++
+		default: // a number or a literal
+			for i < len(text) && class[text[i]]&endsScalar == 0 {
+				i++
+			}
+		}
+		if depth == 0 {
+			return i
+		}
+	}
+}
+
+// syntax makes an error that wraps ErrSyntax.
+func syntax(at int, problem string) error {
+	return fmt.Errorf("%w: %s at byte %d", ErrSyntax, problem, at)
 }
