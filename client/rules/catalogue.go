@@ -105,7 +105,7 @@ var catalogue = []Rule{
 		"A start without an end, an end without a start, several of either, commands outside them, or counts in the end unlike the leaves found.",
 		"sessions", "Sessions in which nothing is logged at all. What comes for a session after it was settled looks like a session without a start."},
 	{Sequence, "SEQUENCE", "high",
-		"A gap in a source's numbers that no source.gap explains, a repeat, an event without a number, or a prevhash that is not the hash of the payload before.",
+		"A gap in a source's numbers that no source.gap explains, a repeat, an event without a number, or a prevhash that is not the hash of the payload before (of either payload, after a number that was repeated).",
 		"numbered events", "Events that a source never numbered, and what it stops to send at the end (SOURCE_SILENT)."},
 	{SourceSilent, "SOURCE_SILENT", "medium",
 		"A source without a heartbeat for more than twice its period, or period totals unlike the leaves found.",

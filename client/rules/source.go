@@ -16,10 +16,10 @@ import (
 type source struct {
 	uri string
 
-	// Its sequence. next is the number expected; hash that of the payload of
-	// number next-1, "" where it is not known.
+	// Its sequence. next is the number expected; hashes are those of the payloads of
+	// number next-1, several where that was repeated, none where it is not known.
 	next    int64
-	hash    string
+	hashes  []string
 	newest  *fact // of number next-1
 	chained bool  // it has given a prevhash
 	plain   bool  // it sent events without a number
@@ -55,14 +55,15 @@ type minute struct {
 // hole is a gap in a source's numbers.
 type hole struct {
 	first, last int64
-	before      string // hash of the payload before it, "" where not known
-	after       string // prevhash of the event after it
-	f           *fact  // the event after it
+	before      []string // hashes of the payloads before it, none where not known
+	after       string   // prevhash of the event after it
+	f           *fact    // the event after it
 }
 
 // Bounds of what is remembered of one source.
 const (
 	maxHoles   = 4096
+	maxRepeats = 16
 	maxMinutes = 40 * 24 * 60
 )
 
@@ -96,8 +97,9 @@ func (e *Engine) source(r *Record, f *fact) {
 }
 
 // number is rule 20: a gap, a repeat or a broken prevhash in a source. A gap
-// stands until its numbers come or source.gap explains them. It does not see
-// what a source never numbered.
+// stands until its numbers come or source.gap explains them. After a number that
+// is repeated, which is the finding, the next event may follow on either. It does
+// not see what a source never numbered.
 func (e *Engine) number(s *source, r *Record, f *fact) {
 	subject := "source/" + s.uri
 	bad := func(detail string, on ...*fact) {
@@ -120,9 +122,12 @@ func (e *Engine) number(s *source, r *Record, f *fact) {
 		if problem := s.fill(n, hash, prev); problem != "" {
 			bad(problem)
 		}
+		if n == s.next-1 && len(s.hashes) > 0 && len(s.hashes) < maxRepeats {
+			s.hashes = append(s.hashes, hash)
+		}
 		return
 	case n > s.next:
-		h := &hole{first: s.next, last: n - 1, before: s.hash, after: prev, f: f}
+		h := &hole{first: s.next, last: n - 1, before: s.hashes, after: prev, f: f}
 		if len(s.gaps) < maxHoles {
 			s.gaps = append(s.gaps, h)
 		} else {
@@ -130,10 +135,15 @@ func (e *Engine) number(s *source, r *Record, f *fact) {
 		}
 	case prev == "" && n > 1 && s.chained:
 		bad("no prevhash, though its events were chained before", s.newest)
-	case prev != "" && s.hash != "" && prev != s.hash:
+	case breaks(s.hashes, prev):
 		bad("the prevhash is not the hash of the payload before", s.newest)
 	}
-	s.next, s.hash, s.newest = n+1, hash, f
+	s.next, s.hashes, s.newest = n+1, []string{hash}, f
+}
+
+// breaks reports whether a prevhash is none of those that it may be.
+func breaks(hashes []string, prev string) bool {
+	return prev != "" && len(hashes) > 0 && !slices.Contains(hashes, prev)
 }
 
 func (h *hole) String() string {
@@ -150,13 +160,13 @@ func (s *source) fill(n int64, hash, prev string) string {
 		return fmt.Sprintf("number %d is repeated", n)
 	}
 	h := s.gaps[i]
-	wrong := n == h.first && h.before != "" && prev != "" && prev != h.before || n == h.last && h.after != "" && h.after != hash
+	wrong := n == h.first && breaks(h.before, prev) || n == h.last && h.after != "" && h.after != hash
 	var rest []*hole
 	if h.first < n {
 		rest = append(rest, &hole{first: h.first, last: n - 1, before: h.before, after: prev, f: h.f})
 	}
 	if n < h.last {
-		rest = append(rest, &hole{first: n + 1, last: h.last, before: hash, after: h.after, f: h.f})
+		rest = append(rest, &hole{first: n + 1, last: h.last, before: []string{hash}, after: h.after, f: h.f})
 	}
 	s.gaps = slices.Replace(s.gaps, i, i+1, rest...)
 	if wrong {
