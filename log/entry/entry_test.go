@@ -2,11 +2,16 @@ package entry
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/escortlog/escortlog/log/strict"
 )
 
 func sample() *Entry {
@@ -235,15 +240,55 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// slowParseEnvelope is ParseEnvelope by encoding/json, with what that is too
+// lenient about looked at beside it.
+func slowParseEnvelope(b []byte) (*Envelope, bool) {
+	var top map[string]json.RawMessage
+	if strict.Check(b) != nil || json.Unmarshal(b, &top) != nil || len(top) != 3 {
+		return nil, false
+	}
+	var payload string
+	v := &Envelope{}
+	var signatures []map[string]*string
+	if json.Unmarshal(top["payloadType"], &v.PayloadType) != nil ||
+		json.Unmarshal(top["payload"], &payload) != nil ||
+		json.Unmarshal(top["signatures"], &signatures) != nil || signatures == nil {
+		return nil, false
+	}
+	decode := func(s string) []byte {
+		b, err := base64.StdEncoding.DecodeString(s)
+		if err != nil || base64.StdEncoding.EncodeToString(b) != s {
+			return nil
+		}
+		return b
+	}
+	v.Payload = decode(payload)
+	for _, s := range signatures {
+		if len(s) != 2 || s["keyid"] == nil || s["sig"] == nil {
+			return nil, false
+		}
+		v.Signatures = append(v.Signatures, Signature{KeyID: *s["keyid"], Sig: decode(*s["sig"])})
+	}
+	return v, v.Entry(0).validate() == nil
+}
+
 // FuzzParseEnvelope: what is accepted makes a leaf whose envelope is accepted
-// too and is the same.
+// too and is the same, and encoding/json reads the same from it.
 func FuzzParseEnvelope(f *testing.F) {
 	f.Add(sample().Envelope().Marshal())
 	f.Add([]byte(`{"payloadType":"application/cloudevents+json","payload":"e30=","signatures":[]}`))
+	f.Add([]byte(` { "signatures" : [ {"sig":"AQ==", "keyid":"k"} ] , "\u0070ayload":"e3\u0030=", "payloadType":"application\/cloudevents+json"} `))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		v, err := ParseEnvelope(b)
+		slow, ok := slowParseEnvelope(b)
+		if ok != (err == nil) {
+			t.Fatalf("%q: %v, encoding/json says %v", b, err, ok)
+		}
 		if err != nil {
 			return
+		}
+		if !reflect.DeepEqual(v, slow) {
+			t.Fatalf("%q is %v, encoding/json reads %v", b, v, slow)
 		}
 		again, err := ParseEnvelope(v.Marshal())
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"github.com/escortlog/escortlog/log/strict"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 )
 
@@ -31,18 +32,6 @@ func KeyID(spkiDER []byte) string {
 	return "spki-sha256:" + hex.EncodeToString(sum[:])
 }
 
-// The JSON form. Pointers tell a missing member from an empty one.
-type envelopeJSON struct {
-	PayloadType *string          `json:"payloadType"`
-	Payload     *string          `json:"payload"`
-	Signatures  *[]signatureJSON `json:"signatures"`
-}
-
-type signatureJSON struct {
-	KeyID *string `json:"keyid"`
-	Sig   *string `json:"sig"`
-}
-
 // ParseEnvelope decodes a DSSE envelope in JSON. It is stricter than DSSE asks:
 // the JSON must pass strict.Check, members other than the specified ones are
 // refused, every signature names its key, and base64 is the standard alphabet,
@@ -51,35 +40,32 @@ func ParseEnvelope(b []byte) (*Envelope, error) {
 	if err := strict.Check(b); err != nil {
 		return nil, fmt.Errorf("%w envelope: %w", ErrMalformed, err)
 	}
-	if err := exactNames(b); err != nil {
+	var payloadType, payload, signatures []byte
+	if err := members(b, "an envelope", map[string]*[]byte{
+		"payloadType": &payloadType, "payload": &payload, "signatures": &signatures,
+	}); err != nil {
 		return nil, err
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	var raw envelopeJSON
-	if err := d.Decode(&raw); err != nil {
-		return nil, fmt.Errorf("%w envelope: %w", ErrMalformed, err)
-	}
-	if raw.PayloadType == nil || raw.Payload == nil || raw.Signatures == nil {
-		return nil, fmt.Errorf("%w envelope: payloadType, payload and signatures are all required", ErrMalformed)
-	}
-	payload, err := decodeBase64("payload", *raw.Payload)
+	typ, err := text("payloadType", payloadType)
 	if err != nil {
 		return nil, err
 	}
-	v := &Envelope{PayloadType: *raw.PayloadType, Payload: payload}
-	if len(*raw.Signatures) > MaxSignatures {
-		return nil, fmt.Errorf("%w envelope: %d signatures, at most %d are allowed", ErrMalformed, len(*raw.Signatures), MaxSignatures)
+	v := &Envelope{PayloadType: string(typ)}
+	if v.Payload, err = decodeBase64("payload", payload); err != nil {
+		return nil, err
 	}
-	for _, s := range *raw.Signatures {
-		if s.KeyID == nil || s.Sig == nil {
-			return nil, fmt.Errorf("%w envelope: every signature needs keyid and sig", ErrMalformed)
+	if signatures[0] != '[' {
+		return nil, fmt.Errorf("%w envelope: signatures must be an array", ErrMalformed)
+	}
+	for s := range strict.Items(signatures) {
+		if len(v.Signatures) == MaxSignatures {
+			return nil, fmt.Errorf("%w envelope: at most %d signatures are allowed", ErrMalformed, MaxSignatures)
 		}
-		sig, err := decodeBase64("sig", *s.Sig)
+		signature, err := parseSignature(s)
 		if err != nil {
 			return nil, err
 		}
-		v.Signatures = append(v.Signatures, Signature{KeyID: *s.KeyID, Sig: sig})
+		v.Signatures = append(v.Signatures, signature)
 	}
 	if err := v.Entry(0).validate(); err != nil {
 		return nil, err
@@ -87,37 +73,70 @@ func ParseEnvelope(b []byte) (*Envelope, error) {
 	return v, nil
 }
 
-// exactNames refuses members whose names encoding/json would match only by
-// ignoring case.
-func exactNames(b []byte) error {
-	var top map[string]json.RawMessage
-	if err := json.Unmarshal(b, &top); err != nil {
-		return fmt.Errorf("%w envelope: expected a JSON object", ErrMalformed)
+func parseSignature(b []byte) (s Signature, err error) {
+	var keyID, sig []byte
+	if err := members(b, "a signature", map[string]*[]byte{"keyid": &keyID, "sig": &sig}); err != nil {
+		return s, err
 	}
-	for name := range top {
-		if name != "payloadType" && name != "payload" && name != "signatures" {
-			return fmt.Errorf("%w envelope: unknown member %q", ErrMalformed, name)
+	id, err := text("keyid", keyID)
+	if err != nil {
+		return s, err
+	}
+	s.KeyID = string(id)
+	s.Sig, err = decodeBase64("sig", sig)
+	return s, err
+}
+
+// members takes an object apart, which must have exactly the members in want,
+// whose values it stores as they were written. The text has passed
+// strict.Check.
+func members(object []byte, what string, want map[string]*[]byte) error {
+	if bytes.TrimLeft(object, " \t\r\n")[0] != '{' {
+		return fmt.Errorf("%w envelope: %s must be a JSON object", ErrMalformed, what)
+	}
+	for quoted, value := range strict.Members(object) {
+		name := unquote(quoted)
+		into, ok := want[string(name)]
+		if !ok {
+			return fmt.Errorf("%w envelope: unknown member %q of %s", ErrMalformed, name, what)
 		}
+		*into = value
 	}
-	var signatures []map[string]json.RawMessage
-	if err := json.Unmarshal(top["signatures"], &signatures); err != nil {
-		return fmt.Errorf("%w envelope: signatures must be an array of objects", ErrMalformed)
-	}
-	for _, s := range signatures {
-		for name := range s {
-			if name != "keyid" && name != "sig" {
-				return fmt.Errorf("%w envelope: unknown member %q in a signature", ErrMalformed, name)
-			}
+	for name, value := range want {
+		if *value == nil {
+			return fmt.Errorf("%w envelope: %s needs the member %s", ErrMalformed, what, name)
 		}
 	}
 	return nil
 }
 
+// text returns what the member, a string, says. It may alias value.
+func text(member string, value []byte) ([]byte, error) {
+	if value[0] != '"' {
+		return nil, fmt.Errorf("%w envelope: %s must be a string", ErrMalformed, member)
+	}
+	return unquote(value), nil
+}
+
+// unquote returns what a string that has passed strict.Check says. It may alias
+// quoted.
+func unquote(quoted []byte) []byte {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return quoted[1 : len(quoted)-1]
+	}
+	b, _ := jsontext.AppendUnquote(nil, quoted) // it fails on none of those
+	return b
+}
+
 // decodeBase64 accepts the one canonical spelling of RFC 4648 section 4. The
 // standard library skips line breaks and, unless told, stray bits; both would
 // give one envelope many spellings.
-func decodeBase64(member, s string) ([]byte, error) {
-	b, err := base64.StdEncoding.Strict().DecodeString(s)
+func decodeBase64(member string, value []byte) ([]byte, error) {
+	s, err := text(member, value)
+	if err != nil {
+		return nil, err
+	}
+	b, err := base64.StdEncoding.Strict().AppendDecode(nil, s)
 	if err == nil && len(s) != base64.StdEncoding.EncodedLen(len(b)) {
 		err = fmt.Errorf("line breaks are not allowed")
 	}
@@ -127,18 +146,32 @@ func decodeBase64(member, s string) ([]byte, error) {
 	return b, nil
 }
 
+// The JSON form, to write.
+type envelopeJSON struct {
+	PayloadType string          `json:"payloadType"`
+	Payload     []byte          `json:"payload"`
+	Signatures  []signatureJSON `json:"signatures"`
+}
+
+type signatureJSON struct {
+	KeyID string `json:"keyid"`
+	Sig   []byte `json:"sig"`
+}
+
 // Marshal returns the envelope as JSON, its members in the order of the DSSE
 // specification.
 func (v *Envelope) Marshal() []byte {
-	encode := func(b []byte) *string {
-		s := base64.StdEncoding.EncodeToString(b)
-		return &s
+	raw := envelopeJSON{PayloadType: v.PayloadType, Payload: v.Payload, Signatures: make([]signatureJSON, len(v.Signatures))}
+	if raw.Payload == nil {
+		raw.Payload = []byte{} // "", not null
 	}
-	signatures := make([]signatureJSON, len(v.Signatures))
 	for i, s := range v.Signatures {
-		signatures[i] = signatureJSON{KeyID: &s.KeyID, Sig: encode(s.Sig)}
+		raw.Signatures[i] = signatureJSON(s)
+		if s.Sig == nil {
+			raw.Signatures[i].Sig = []byte{}
+		}
 	}
-	b, err := json.Marshal(envelopeJSON{PayloadType: &v.PayloadType, Payload: encode(v.Payload), Signatures: &signatures})
+	b, err := json.Marshal(raw)
 	if err != nil {
 		panic(fmt.Sprintf("entry: marshalling an envelope of strings: %v", err)) // strings always marshal
 	}
