@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
@@ -50,9 +51,38 @@ type Published struct {
 	At   time.Time // when it was published
 }
 
+// coming is a head that is being committed. It is signed meanwhile, for signing
+// takes as long as a disk: the signature is in memory and leaves only when the
+// head turns out to be kept.
+type coming struct {
+	head Head
+	done chan struct{} // closed when it is known whether the head is kept
+	kept bool          // committed and guarded
+}
+
+// conclude tells those who wait. A nil coming waits for nobody.
+func (c *coming) conclude(kept bool) {
+	if c != nil {
+		c.kept = kept
+		close(c.done)
+	}
+}
+
+// wait reports whether the head was kept. It returns false when ctx ends first.
+func (c *coming) wait(ctx context.Context) bool {
+	select {
+	case <-c.done:
+		return c.kept
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // publish is what has been published and who waits for more.
 type publish struct {
-	wake chan struct{} // holds a token when the head has moved
+	wake chan struct{} // holds a token when the head has moved, or is about to
+
+	coming atomic.Pointer[coming] // the newest, concluded or not
 
 	mu      sync.Mutex
 	current *Published
@@ -68,6 +98,27 @@ func (p *publish) headMoved() {
 	case p.wake <- struct{}{}:
 	default:
 	}
+}
+
+// announce says that head is being committed.
+func (p *publish) announce(head Head) *coming {
+	c := &coming{head: head, done: make(chan struct{})}
+	p.coming.Store(c)
+	p.headMoved()
+	return c
+}
+
+// newest returns the head to be signed next: the one that is being committed,
+// which must be waited for, or the committed one.
+func (l *Log) newest() (Head, *coming) {
+	if c := l.publish.coming.Load(); c != nil {
+		select {
+		case <-c.done:
+		default:
+			return c.head, c
+		}
+	}
+	return l.Head(), nil
 }
 
 func (p *publish) get() (*Published, <-chan struct{}) {
@@ -134,13 +185,21 @@ func (l *Log) publishing() {
 	signed := int64(-1)
 	retry := minRetry
 	for {
-		if head := l.Head(); head.Size != signed && l.haltReason() == nil {
+		if head, coming := l.newest(); head.Size != signed && l.haltReason() == nil {
 			start := time.Now()
-			met, err := l.round(head, &rounds)
+			cp := checkpoint.Checkpoint{Origin: l.cfg.Origin, Size: head.Size, Root: head.Root}
+			note, err := l.sign(cp)
 			if err != nil {
 				l.stop(err)
 				return
 			}
+			if coming != nil && !coming.wait(l.ctx) {
+				if l.ctx.Err() != nil {
+					return
+				}
+				continue // the head came to nothing, and so does its signature
+			}
+			met := l.round(cp, note, &rounds)
 			pause := retry
 			if met {
 				signed, pause, retry = head.Size, 0, minRetry
@@ -198,19 +257,14 @@ type round struct {
 	isMet    bool
 }
 
-// round signs head, publishes it when the quorum is met, and reports whether
-// it was. An error means that the log cannot sign.
-func (l *Log) round(head Head, rounds *sync.WaitGroup) (met bool, err error) {
-	cp := checkpoint.Checkpoint{Origin: l.cfg.Origin, Size: head.Size, Root: head.Root}
-	note, err := l.sign(cp)
-	if err != nil {
-		return false, err
-	}
+// round publishes cp, signed by the log in note, when the quorum is met, and
+// reports whether it was.
+func (l *Log) round(cp checkpoint.Checkpoint, note []byte, rounds *sync.WaitGroup) (met bool) {
 	r := &round{log: l, cp: cp, note: note, cosigned: make(map[string]checkpoint.Cosignature), met: make(chan struct{})}
 	r.countOwn()
 	r.publish()
 	if l.cfg.Cosigner == nil {
-		return true, nil
+		return true
 	}
 	start := time.Now()
 	answered := make(chan struct{})
@@ -235,7 +289,7 @@ func (l *Log) round(head Head, rounds *sync.WaitGroup) (met bool, err error) {
 		l.metrics.roundsUnmet.Inc()
 		l.cfg.Logger.Warn("checkpoint not published: quorum not met", "size", cp.Size, "cosigned", len(r.cosigned))
 	}
-	return r.isMet, nil
+	return r.isMet
 }
 
 // countOwn counts the log's own keys where the policy lists them as witnesses,

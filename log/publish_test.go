@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
+	"github.com/escortlog/escortlog/storage"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -25,6 +27,7 @@ type testWitnesses struct {
 	slow   map[string]chan struct{} // answer when closed
 	notes  map[string][]byte        // what Remembered tells
 	asked  []int64                  // sizes, in order
+	roots  []tlog.Hash              // their roots
 }
 
 func newTestWitnesses(t testing.TB, quorum string) *testWitnesses {
@@ -64,7 +67,7 @@ func (w *testWitnesses) Ask(ctx context.Context, cp checkpoint.Checkpoint, note 
 	} else if cp.Size == 1 && len(proof) != 0 {
 		w.t.Errorf("a proof of %d hashes from size 1 to 1", len(proof))
 	}
-	w.set(func() { w.asked = append(w.asked, cp.Size) })
+	w.set(func() { w.asked, w.roots = append(w.asked, cp.Size), append(w.roots, cp.Root) })
 	var wg sync.WaitGroup
 	for name, s := range w.signers {
 		w.mu.Lock()
@@ -104,6 +107,69 @@ func (w *testWitnesses) Remembered(_ context.Context, got func(string, []byte)) 
 		got(name, note)
 	}
 	return nil
+}
+
+// gatedStore asks before each commit.
+type gatedStore struct {
+	storage.Store
+	before func(*storage.Batch) error
+}
+
+func (s gatedStore) Commit(ctx context.Context, b *storage.Batch) error {
+	if err := s.before(b); err != nil {
+		return err
+	}
+	return s.Store.Commit(ctx, b)
+}
+
+// TestSignedAhead: a head is signed while it is being committed, and the
+// signature over one that came to nothing never leaves.
+func TestSignedAhead(t *testing.T) {
+	var gate atomic.Pointer[func() error]
+	var signings atomic.Int64
+	w := newTestWitnesses(t, "2")
+	l := newTestLog(t, func(c *Config) {
+		w.config(c)
+		c.Store = gatedStore{c.Store, func(b *storage.Batch) error {
+			if f := gate.Load(); f != nil && !bytes.Equal(b.OldHead, b.NewHead) {
+				return (*f)()
+			}
+			return nil
+		}}
+		now := c.Now
+		c.Now = func() time.Time { signings.Add(1); return now() } // a commit asks before it begins
+	})
+	l.waitPublished(1)
+	refuse := func() error {
+		before, deadline := signings.Load(), time.Now().Add(time.Minute)
+		for signings.Load() == before {
+			if time.Now().After(deadline) {
+				t.Error("not signed while it is being committed")
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		// The publisher is signing, or has signed and waits for the outcome.
+		return storage.ErrFull
+	}
+	gate.Store(&refuse)
+	if _, err := l.add(submission(1, 1, false)); !errors.Is(err, ErrDiskFull) {
+		t.Fatalf("add = %v, want ErrDiskFull", err)
+	}
+	gate.Store(nil)
+	l.mustAdd(submission(2, 1, false)) // another leaf at the same index
+	l.waitPublished(2)
+	if got, want := l.Published().Root, l.Head().Root; got != want {
+		t.Errorf("published root %v, want that of what was committed, %v", got, want)
+	}
+	w.set(func() {
+		for i, root := range w.roots {
+			if w.asked[i] == 2 && root != l.Head().Root {
+				t.Errorf("a witness was shown root %v", root)
+			}
+		}
+	})
+	l.check()
 }
 
 func TestPublishedAtQuorum(t *testing.T) {

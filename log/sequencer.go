@@ -48,6 +48,8 @@ type group struct {
 	edge edge // a copy of the committed one, appended to
 	head Head
 
+	coming *coming // the head, announced; nil when it does not move
+
 	accepted  []*Pending
 	positions []Position
 
@@ -96,6 +98,9 @@ func (l *Log) commit(batch []*Pending, riding []extra) error {
 		}
 	}
 	g.finish()
+	if g.head != old.head {
+		g.coming = l.publish.announce(g.head)
+	}
 
 	b := &storage.Batch{OldHead: old.head.marshal(), NewHead: g.head.marshal(), Put: g.put}
 	for _, x := range riding {
@@ -253,7 +258,7 @@ func (l *Log) release(g *group) {
 		if before/tile.Width != g.head.Size/tile.Width {
 			l.sealMore()
 		}
-		l.publish.headMoved()
+		g.coming.conclude(true)
 	}
 	for i, p := range g.accepted {
 		p.resolve(g.positions[i], nil)
@@ -266,6 +271,7 @@ func (l *Log) release(g *group) {
 }
 
 func (g *group) fail(err error) {
+	g.coming.conclude(false)
 	for _, p := range g.accepted {
 		p.resolve(Position{}, err)
 	}
