@@ -50,6 +50,10 @@ type Config struct {
 	// Progress is told how many leaves have been checked; may be nil. It is
 	// called by one goroutine at a time.
 	Progress func(done, total int64)
+	// MaxAge is how old the checkpoint may be, as its cosignatures tell, at the time At
+	// or, where that is zero, at Now; 0: its age is not looked at.
+	MaxAge time.Duration
+	Now    func() time.Time // nil: time.Now
 	// Notice is told, in words, where something that was kept cannot be used and is
 	// made anew; may be nil.
 	Notice func(string)

@@ -12,7 +12,7 @@ import (
 // verdictNames is the order of the report.
 var verdictNames = []string{
 	VerdictCheckpoint, VerdictQuorum, VerdictConsistency, VerdictGenesis, VerdictReplay,
-	VerdictSignatures, VerdictEvents, VerdictTimes, VerdictIdentities,
+	VerdictSignatures, VerdictEvents, VerdictTimes, VerdictIdentities, VerdictFreshness,
 }
 
 func verdictOrder(name string) int { return slices.Index(verdictNames, name) }
@@ -23,6 +23,7 @@ func (a *auditor) findings() error {
 	for _, w := range a.cfg.Policy.Warnings() {
 		r.Findings = append(r.Findings, Finding{Kind: FindingPolicy, Count: 1, Detail: w})
 	}
+	a.checkFreshness()
 	if !a.complete {
 		return nil
 	}
@@ -88,6 +89,9 @@ func (a *auditor) notes() {
 func (a *auditor) conclude(ctx context.Context) error {
 	r := a.report
 	for _, name := range verdictNames {
+		if name == VerdictFreshness && a.cfg.MaxAge == 0 {
+			continue
+		}
 		r.Verdicts = append(r.Verdicts, a.verdict(name))
 	}
 	r.Claims = a.claims()
@@ -133,6 +137,12 @@ func (a *auditor) verdict(name string) Verdict {
 		v.Population, v.Detail, why = a.describeConsistency()
 	case VerdictGenesis:
 		v.Population, v.Detail, why = a.describeGenesis()
+	case VerdictFreshness:
+		v.Unit = "checkpoints"
+		if v.Population, v.Detail, why = a.describeFreshness(); why == "" && a.report.Freshness.stale() {
+			v.Result = Fail
+			return v
+		}
 	default:
 		v.Detail, why = a.describeLeaves(name)
 		switch name {
@@ -178,6 +188,13 @@ func (a *auditor) describeQuorum() (population int64, detail, why string) {
 		return population, "", "the policy demands no witness, so a second history shown to others would go unseen"
 	}
 	return population, fmt.Sprintf("cosigned by %s; demanded: %s", strings.Join(slices.Sorted(maps.Keys(names)), ", "), a.cfg.Policy.Quorum()), ""
+}
+
+func (a *auditor) describeFreshness() (population int64, detail, why string) {
+	if a.report.Freshness == nil {
+		return 0, "", "no quorum of witnesses tells how old the checkpoint is"
+	}
+	return 1, a.report.Freshness.String(), ""
 }
 
 func (a *auditor) describeConsistency() (population int64, detail, why string) {

@@ -19,5 +19,9 @@
 // is thereby known to be complete (claims A to D), and what is proven but should
 // worry somebody (findings). Every verdict tells how much it looked at. For the
 // same log, policy and state the report is the same to the byte; it holds no
-// clock times but those that were signed.
+// clock times but those that were signed, and the checkpoint's age where that is
+// asked for without a time to which it counts.
+//
+// Memory does not grow with the log: the identities of all events, and who signed
+// what when, lie in files, in the state directory or where os.TempDir says.
 package audit

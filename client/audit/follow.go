@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"time"
 
 	"github.com/escortlog/escortlog/client/rules"
 )
@@ -29,6 +30,9 @@ func Follow(cfg Config) (*Follower, error) {
 	}
 	if cfg.Fetches <= 0 {
 		cfg.Fetches = 8
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	if cfg.EvidenceDir == "" {
 		cfg.EvidenceDir = cfg.StateDir

@@ -42,6 +42,7 @@ const (
 	VerdictEvents      = "events"      // every event was authorised and fits its schema
 	VerdictTimes       = "times"       // leaf times never decrease
 	VerdictIdentities  = "identities"  // no source and id twice
+	VerdictFreshness   = "freshness"   // the checkpoint is not old; a stale one is a finding
 )
 
 // Head is a tree that was verified.
@@ -80,6 +81,7 @@ const (
 	FindingCompromised = "compromised-key-used" // an event was signed by a key after it was compromised
 	FindingOpaque      = "opaque-type"          // events whose type this program does not know
 	FindingPolicy      = "policy-warning"       // the policy permits what it probably should not
+	FindingStale       = "stale-checkpoint"     // the checkpoint is older than the audit was told it may be
 )
 
 // Cosigner is a witness of the policy whose cosignature verified.
@@ -97,6 +99,10 @@ type Report struct {
 	Previous   *Head      `json:"previous,omitempty"`   // what the state directory held before
 	Genesis    *tlog.Hash `json:"genesis,omitempty"`    // leaf hash of leaf 0, where it was read
 	Cosigners  []Cosigner `json:"cosigners"`
+
+	// Freshness is how old the checkpoint is; nil where that was not asked for or
+	// cannot be told.
+	Freshness *Freshness `json:"freshness,omitempty"`
 
 	Verdicts []Verdict `json:"verdicts"`
 	Claims   []Verdict `json:"claims"` // A to D: what is known to be complete
@@ -131,9 +137,12 @@ func (r *Report) ExitCode() int {
 }
 
 // broken reports whether the log is not what was signed. What sources left out
-// (claim C) is a finding about them, proven by an intact log.
+// (claim C) is a finding about them, proven by an intact log, and so is a stale
+// checkpoint one about an intact log.
 func (r *Report) broken() bool {
-	return r.claim("A log") == Fail || slices.ContainsFunc(r.Verdicts, func(v Verdict) bool { return v.Result == Fail })
+	return r.claim("A log") == Fail || slices.ContainsFunc(r.Verdicts, func(v Verdict) bool {
+		return v.Result == Fail && v.Name != VerdictFreshness
+	})
 }
 
 func (r *Report) claim(name string) Result {

@@ -109,7 +109,7 @@ func openState(path string) (*state, *stateDir, error) {
 	}
 	lock, err := lockFile(filepath.Join(path, fileLock))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%w %s: %w", ErrStateDir, path, err)
+		return nil, nil, fmt.Errorf("locking the state directory %s: %w", path, err)
 	}
 	d := &stateDir{path: path, lock: lock}
 	if err := d.load(s); err != nil {

@@ -66,6 +66,7 @@ func (m *Monitor) follow(t Target) (*follower, error) {
 	}
 	f.audits, err = audit.Follow(audit.Config{
 		Log: f.log, Policy: m.cfg.Policy, StateDir: filepath.Join(dir, "audit"), EvidenceDir: m.file(dirEvidence), Rules: m.cfg.Rules,
+		Notice: func(s string) { m.cfg.Logger.Warn(s, "log", t.Origin) },
 	})
 	return f, err
 }

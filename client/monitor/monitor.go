@@ -20,8 +20,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// ErrLocked: another monitor is using the state directory.
-var ErrLocked = errors.New("another monitor is using the state directory")
+var (
+	// ErrLocked: another monitor is using the state directory.
+	ErrLocked = errors.New("another monitor is using the state directory")
+	// ErrStateDir: the state directory cannot be made.
+	ErrStateDir = errors.New("it cannot be made")
+)
 
 // Target is a log to follow.
 type Target struct {
@@ -122,7 +126,7 @@ func Open(cfg Config) (_ *Monitor, err error) {
 		}
 	}()
 	if err := os.MkdirAll(cfg.StateDir, 0o755); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrStateDir, err)
 	}
 	if m.lock, err = lockFile(m.file(fileLock)); err != nil {
 		return nil, err

@@ -31,6 +31,7 @@ type auditOptions struct {
 	noRules    bool
 	at         string
 	since      string
+	maxAge     time.Duration
 	printRules bool
 	explain    bool
 }
@@ -63,6 +64,10 @@ held against the root that was kept); --since only leaves out findings whose new
 leaf is older. --print-rules prints the rules built in, a file to begin with;
 --explain-rules says what each looks at and does not see.
 
+A checkpoint that its quorum of witnesses cosigned longer than --max-age ago is a
+finding (freshness): the log may have gone on since without showing it. Its age
+counts to --at, or to this computer's clock.
+
 The log is the one at --log, else the one URL in the policy's log lines.`,
 		Example: `  escortlog audit --policy policy.txt --log https://log.example.org --state ~/audits/example
   escortlog audit --policy policy.txt --json | jq .verdicts
@@ -80,7 +85,8 @@ The log is the one at --log, else the one URL in the policy's log lines.`,
 	f.BoolVar(&o.json, "json", false, "print the report as one JSON object")
 	f.StringVar(&o.rules, "rules", "", "rules `file` (YAML), in place of what is built in")
 	f.BoolVar(&o.noRules, "no-rules", false, "judge the protocol only")
-	f.StringVar(&o.at, "at", "", "`time` as of which rules judge, RFC 3339 (default: the newest cosignature)")
+	f.StringVar(&o.at, "at", "", "`time` as of which rules judge (default: the newest cosignature) and the checkpoint's age counts (default: now), RFC 3339")
+	f.DurationVar(&o.maxAge, "max-age", 24*time.Hour, "how old the checkpoint may be, by its quorum's cosignatures; 0: it is not looked at")
 	f.StringVar(&o.since, "since", "", "`time` from which on findings of rules are listed, RFC 3339; verdicts are about all")
 	f.BoolVar(&o.printRules, "print-rules", false, "print the rules file that is built in, and do nothing else")
 	f.BoolVar(&o.explain, "explain-rules", false, "print what each rule finds and does not see, and do nothing else")
@@ -100,15 +106,19 @@ func (o *auditOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := o.addTimes(&cfg); err != nil {
+		return err
+	}
 	if err := o.addRules(&cfg); err != nil {
 		return err
 	}
 	shown := newProgress(cmd.ErrOrStderr(), "audited")
 	defer shown.done()
 	cfg.Progress = func(done, _ int64) { shown.add(done - shown.count) }
+	cfg.Notice = func(s string) { fmt.Fprintln(cmd.ErrOrStderr(), s) }
 	r, err := audit.Run(cmd.Context(), cfg)
 	shown.hide()
-	if errors.Is(err, audit.ErrOtherLog) {
+	if errors.Is(err, audit.ErrOtherLog) || errors.Is(err, audit.ErrStateDir) {
 		return withCode(exitUsage, err)
 	}
 	if err != nil {
@@ -153,18 +163,25 @@ func (o *auditOptions) config() (cfg audit.Config, err error) {
 	return cfg, nil
 }
 
-// addRules reads the rules, and as of when and from when on they are asked.
+// addTimes says as of when the audit judges, and how old the checkpoint may be then.
+func (o *auditOptions) addTimes(cfg *audit.Config) (err error) {
+	if o.maxAge < 0 {
+		return usageErrorf("--max-age %s is below zero", o.maxAge)
+	}
+	cfg.MaxAge = o.maxAge
+	cfg.At, err = parseInstant("--at", o.at)
+	return err
+}
+
+// addRules reads the rules, and from when on their findings are listed.
 func (o *auditOptions) addRules(cfg *audit.Config) (err error) {
 	if o.noRules {
-		if o.rules != "" || o.at != "" || o.since != "" {
-			return usageErrorf("--no-rules with --rules, --at or --since: those are about rules; leave one of them out")
+		if o.rules != "" || o.since != "" {
+			return usageErrorf("--no-rules with --rules or --since: those are about rules; leave one of them out")
 		}
 		return nil
 	}
 	if cfg.Rules, err = readRules(o.rules); err != nil {
-		return err
-	}
-	if cfg.At, err = parseInstant("--at", o.at); err != nil {
 		return err
 	}
 	cfg.Since, err = parseInstant("--since", o.since)

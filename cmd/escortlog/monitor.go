@@ -92,6 +92,9 @@ func (o *monitorOptions) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 	m, err := monitor.Open(cfg)
+	if errors.Is(err, monitor.ErrStateDir) {
+		return withCode(exitUsage, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -132,6 +135,9 @@ func (o *monitorOptions) config(cmd *cobra.Command, registry *prometheus.Registr
 		return cfg, usageErrorf("--interval, --max-age and --timeout must be more than nothing")
 	case o.noRules && o.rules != "":
 		return cfg, usageErrorf("--no-rules with --rules: leave one of them out")
+	}
+	if _, _, err := net.SplitHostPort(o.listen); err != nil && o.listen != "" {
+		return cfg, usageErrorf("--listen %s: %w", o.listen, err)
 	}
 	if o.webhook != "" {
 		if u, err := url.Parse(o.webhook); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
