@@ -137,10 +137,10 @@ func (s *Server) getProof(w http.ResponseWriter, r *http.Request) {
 		h.Set("Cache-Control", "private, max-age=1")
 	}
 	if negotiate(r, typeText, typeJSON) == typeJSON {
-		writeJSON(w, http.StatusOK, newReceipt(pos, proof))
+		writeBody(w, http.StatusOK, typeJSON, append(appendReceipt(nil, pos, proof), '\n'))
 		return
 	}
-	writeBody(w, http.StatusOK, "text/plain; charset=utf-8", proof.Marshal())
+	writeBody(w, http.StatusOK, "text/plain; charset=utf-8", proof.tlogProof(pos))
 }
 
 // getEvents finds the index of an event by its source and id.
@@ -160,7 +160,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Location", "/v1/entries/"+strconv.FormatInt(position.Index, 10))
-	writeJSON(w, http.StatusOK, newReceipt(position, nil))
+	writeBody(w, http.StatusOK, typeJSON, append(appendReceipt(nil, position, nil), '\n'))
 }
 
 // getConsistency serves a consistency proof, one base64 hash a line.

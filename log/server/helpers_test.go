@@ -346,3 +346,32 @@ func eventually(t testing.TB, what string, is func() bool) {
 		}
 	}
 }
+
+// receipt is what a submitter gets.
+type receipt struct {
+	Index      int64    `json:"index"`
+	LeafHash   []byte   `json:"leafHash"`
+	Time       int64    `json:"time"` // ms since the epoch, as in the leaf
+	Checkpoint string   `json:"checkpoint,omitempty"`
+	Proof      [][]byte `json:"proof,omitzero"` // from leaf to root; empty for a log of one leaf, absent when not yet proven
+}
+
+// batchReceipt is the answer to a batch.
+type batchReceipt struct {
+	Checkpoint string       `json:"checkpoint,omitempty"`
+	Entries    []batchEntry `json:"entries"`
+}
+
+// batchEntry is a receipt or a problem, with its own status.
+type batchEntry struct {
+	Status   int      `json:"status"`
+	Index    *int64   `json:"index,omitempty"`
+	LeafHash []byte   `json:"leafHash,omitempty"`
+	Time     *int64   `json:"time,omitempty"`
+	Proof    [][]byte `json:"proof,omitzero"`
+
+	Type    string `json:"type,omitempty"`
+	Title   string `json:"title,omitempty"`
+	Detail  string `json:"detail,omitempty"`
+	Pointer string `json:"pointer,omitempty"`
+}

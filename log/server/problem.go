@@ -143,12 +143,17 @@ func writeProblem(w http.ResponseWriter, r *refusal) {
 	if r.status() == http.StatusUnauthorized && h.Get("WWW-Authenticate") == "" {
 		h.Set("WWW-Authenticate", "DSSE")
 	}
-	body, err := json.Marshal(r.document())
+	w.WriteHeader(r.status())
+	w.Write(append(r.marshal(), '\n'))
+}
+
+// marshal returns the problem document.
+func (r *refusal) marshal() []byte {
+	b, err := json.Marshal(r.document())
 	if err != nil { // strings and numbers only
 		panic(fmt.Sprintf("server: marshalling a problem: %v", err))
 	}
-	w.WriteHeader(r.status())
-	w.Write(append(body, '\n'))
+	return b
 }
 
 // retrySeconds rounds up to whole seconds, the unit of Retry-After (RFC 9110

@@ -3,8 +3,12 @@ package server
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"sync"
 	"sync/atomic"
 
 	"github.com/escortlog/escortlog/log"
@@ -22,101 +26,143 @@ type prover struct {
 	policy *checkpoint.Policy
 	own    []*checkpoint.Verifier // the log's keys, those that the policy does not name, too
 
-	// verified is the newest note whose signatures were verified. One note
-	// proves many leaves, and its signatures are the same for all of them.
-	verified atomic.Pointer[verifiedNote]
+	// verified is the newest note that was looked at. One note proves many
+	// leaves, and its signatures are the same for all of them.
+	verified  atomic.Pointer[verifiedNote]
+	verifying sync.Mutex // all who wait for a new note wait for one verification
 }
 
+// verifiedNote is a published checkpoint whose signatures were verified.
 type verifiedNote struct {
 	note []byte
 	cp   checkpoint.Checkpoint
+	json []byte // the note as a JSON string: it is the larger part of a receipt
+	err  error  // why nothing can be proven by it; then there is only the note
 }
 
 // note verifies the signatures of a published checkpoint under the policy. The
 // error wraps checkpoint.ErrQuorum when the note is good but the policy asks for
 // more, as after a change of policy.
-func (p *prover) note(pub *log.Published) (checkpoint.Checkpoint, error) {
-	if v := p.verified.Load(); v != nil && bytes.Equal(v.note, pub.Note) {
-		return v.cp, nil
+func (p *prover) note(pub *log.Published) (*verifiedNote, error) {
+	known := func() *verifiedNote {
+		if v := p.verified.Load(); v != nil && bytes.Equal(v.note, pub.Note) {
+			return v
+		}
+		return nil
+	}
+	v := known()
+	if v == nil {
+		p.verifying.Lock()
+		defer p.verifying.Unlock()
+		if v = known(); v == nil {
+			v = p.verify(pub)
+			p.verified.Store(v)
+		}
+	}
+	return v, v.err
+}
+
+func (p *prover) verify(pub *log.Published) *verifiedNote {
+	fail := func(err error) *verifiedNote {
+		return &verifiedNote{note: pub.Note, err: fmt.Errorf("published checkpoint of size %d: %w", pub.Size, err)}
 	}
 	v, err := p.policy.Verify(pub.Note)
 	switch {
 	case errors.Is(err, checkpoint.ErrQuorum):
-		return checkpoint.Checkpoint{}, fmt.Errorf("published checkpoint of size %d: %w", pub.Size, err)
+		return fail(err)
 	case err != nil:
-		return checkpoint.Checkpoint{}, fmt.Errorf("%w: published checkpoint of size %d: %w", errUnproven, pub.Size, err)
+		return fail(fmt.Errorf("%w: %w", errUnproven, err))
 	}
 	text, sigs, err := checkpoint.ParseNote(pub.Note)
 	if err == nil {
 		_, err = checkpoint.Verify(text, sigs, p.own...)
 	}
 	if err != nil {
-		return checkpoint.Checkpoint{}, fmt.Errorf("%w: published checkpoint of size %d: %w", errUnproven, pub.Size, err)
+		return fail(fmt.Errorf("%w: %w", errUnproven, err))
 	}
-	p.verified.Store(&verifiedNote{note: pub.Note, cp: v.Checkpoint})
-	return v.Checkpoint, nil
+	quoted, err := json.Marshal(string(pub.Note))
+	if err != nil { // strings always marshal
+		return fail(err)
+	}
+	return &verifiedNote{note: pub.Note, cp: v.Checkpoint, json: quoted}
+}
+
+// inclusion is the way from one leaf to a verified checkpoint, verified.
+type inclusion struct {
+	hashes []tlog.Hash // from leaf to root
+	note   *verifiedNote
 }
 
 // prove returns the proof of the leaf at pos to the checkpoint in pub, verified.
-func (p *prover) prove(ctx context.Context, pos log.Position, pub *log.Published) (*checkpoint.Proof, error) {
-	cp, err := p.note(pub)
+func (p *prover) prove(ctx context.Context, pos log.Position, pub *log.Published) (*inclusion, error) {
+	note, err := p.note(pub)
 	if err != nil {
 		return nil, err
 	}
-	hashes, err := p.log.Inclusion(ctx, pos.Index, cp.Size)
+	hashes, err := p.log.Inclusion(ctx, pos.Index, note.cp.Size)
 	if err != nil {
-		return nil, fmt.Errorf("proving leaf %d in the tree of size %d: %w", pos.Index, cp.Size, err)
+		return nil, fmt.Errorf("proving leaf %d in the tree of size %d: %w", pos.Index, note.cp.Size, err)
 	}
-	if err := checkpoint.VerifyInclusion(pos.LeafHash, pos.Index, cp.Size, hashes, cp.Root); err != nil {
-		return nil, fmt.Errorf("%w: leaf %d in the tree of size %d: %w", errUnproven, pos.Index, cp.Size, err)
+	if err := checkpoint.VerifyInclusion(pos.LeafHash, pos.Index, note.cp.Size, hashes, note.cp.Root); err != nil {
+		return nil, fmt.Errorf("%w: leaf %d in the tree of size %d: %w", errUnproven, pos.Index, note.cp.Size, err)
 	}
-	return &checkpoint.Proof{
-		Extra: checkpoint.LeafTimeExtra(pos.Time), Index: pos.Index, Hashes: hashes, Checkpoint: pub.Note,
-	}, nil
+	return &inclusion{hashes: hashes, note: note}, nil
 }
 
-// receipt is what a submitter gets, in JSON.
-type receipt struct {
-	Index      int64    `json:"index"`
-	LeafHash   []byte   `json:"leafHash"`
-	Time       int64    `json:"time"` // ms since the epoch, as in the leaf
-	Checkpoint string   `json:"checkpoint,omitempty"`
-	Proof      [][]byte `json:"proof,omitzero"` // from leaf to root; empty for a log of one leaf, absent when not yet proven
+// tlogProof returns the proof as a c2sp.org/tlog-proof.
+func (i *inclusion) tlogProof(pos log.Position) []byte {
+	proof := checkpoint.Proof{Extra: checkpoint.LeafTimeExtra(pos.Time), Index: pos.Index, Hashes: i.hashes, Checkpoint: i.note.note}
+	return proof.Marshal()
 }
 
-func newReceipt(pos log.Position, proof *checkpoint.Proof) receipt {
-	r := receipt{Index: pos.Index, LeafHash: pos.LeafHash[:], Time: pos.Time}
+// Receipts are written by hand: no other JSON is written as often, and all but
+// the checkpoint is numbers and base64.
+
+// appendReceipt appends what a submitter gets, a JSON object; proof is nil for
+// what is not yet proven:
+//
+//	index       number
+//	leafHash    base64
+//	time        number, ms since the epoch, as in the leaf
+//	checkpoint  string, the note
+//	proof       array of base64, from leaf to root; empty for a log of one leaf
+func appendReceipt(b []byte, pos log.Position, proof *inclusion) []byte {
+	b = appendPosition(append(b, '{'), pos)
 	if proof != nil {
-		r.Checkpoint = string(proof.Checkpoint)
-		r.Proof = hashList(proof.Hashes)
+		b = append(append(b, `,"checkpoint":`...), proof.note.json...)
+		b = appendHashes(b, proof.hashes)
 	}
-	return r
+	return append(b, '}')
 }
 
-func hashList(hashes []tlog.Hash) [][]byte {
-	list := make([][]byte, len(hashes))
+// appendBatchReceipt is appendReceipt for an event of a batch, which has its own
+// status; the checkpoint stands beside all of them.
+func appendBatchReceipt(b []byte, status int, pos log.Position, proof *inclusion) []byte {
+	b = strconv.AppendInt(append(b, `{"status":`...), int64(status), 10)
+	b = appendPosition(append(b, ','), pos)
+	if proof != nil {
+		b = appendHashes(b, proof.hashes)
+	}
+	return append(b, '}')
+}
+
+func appendPosition(b []byte, pos log.Position) []byte {
+	b = strconv.AppendInt(append(b, `"index":`...), pos.Index, 10)
+	b = appendHash(append(b, `,"leafHash":`...), &pos.LeafHash)
+	return strconv.AppendInt(append(b, `,"time":`...), pos.Time, 10)
+}
+
+func appendHashes(b []byte, hashes []tlog.Hash) []byte {
+	b = append(b, `,"proof":[`...)
 	for i := range hashes {
-		list[i] = hashes[i][:]
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendHash(b, &hashes[i])
 	}
-	return list
+	return append(b, ']')
 }
 
-// batchReceipt is the answer to a batch.
-type batchReceipt struct {
-	Checkpoint string       `json:"checkpoint,omitempty"`
-	Entries    []batchEntry `json:"entries"`
-}
-
-// batchEntry is a receipt or a problem, with its own status.
-type batchEntry struct {
-	Status   int      `json:"status"`
-	Index    *int64   `json:"index,omitempty"`
-	LeafHash []byte   `json:"leafHash,omitempty"`
-	Time     *int64   `json:"time,omitempty"`
-	Proof    [][]byte `json:"proof,omitzero"`
-
-	Type    string `json:"type,omitempty"`
-	Title   string `json:"title,omitempty"`
-	Detail  string `json:"detail,omitempty"`
-	Pointer string `json:"pointer,omitempty"`
+func appendHash(b []byte, h *tlog.Hash) []byte {
+	return append(base64.StdEncoding.AppendEncode(append(b, '"'), h[:]), '"')
 }

@@ -93,7 +93,7 @@ func (s *Server) answerOne(w http.ResponseWriter, r *http.Request, c *candidate)
 	if !prefer.async || c.position.Existing {
 		pub = s.await(r.Context(), c.position.Index+1, prefer.wait)
 	}
-	var proof *checkpoint.Proof
+	var proof *inclusion
 	if pub != nil {
 		var err error
 		if proof, err = s.prove(r.Context(), c.position, pub); err != nil {
@@ -112,10 +112,11 @@ func (s *Server) answerOne(w http.ResponseWriter, r *http.Request, c *candidate)
 	}
 	s.extendWrite(w)
 	if proof != nil && negotiate(r, typeJSON, typeText) == typeText {
-		writeBody(w, status, "text/plain; charset=utf-8", proof.Marshal())
+		writeBody(w, status, "text/plain; charset=utf-8", proof.tlogProof(c.position))
 		return
 	}
-	writeJSON(w, status, newReceipt(c.position, proof))
+	body := make([]byte, 0, 8<<10) // the checkpoint alone is half of that
+	writeBody(w, status, typeJSON, append(appendReceipt(body, c.position, proof), '\n'))
 }
 
 // answerBatch answers a batch: each event with its own status, all proofs to
@@ -136,12 +137,21 @@ func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, candidates 
 	if !prefer.async || existing {
 		pub = s.await(r.Context(), size, prefer.wait)
 	}
-	answer := batchReceipt{Entries: make([]batchEntry, len(candidates))}
 	var retry time.Duration
+	body := make([]byte, 0, (8+len(candidates))<<10)
+	body = append(body, '{')
+	if pub != nil {
+		if note, err := s.prover.note(pub); err == nil {
+			body = append(append(append(body, `"checkpoint":`...), note.json...), ',')
+		}
+	}
+	body = append(body, `"entries":[`...)
 	for i, c := range candidates {
-		e := &answer.Entries[i]
+		if i > 0 {
+			body = append(body, ',')
+		}
 		if c.err == nil {
-			c.err = s.fillEntry(r.Context(), e, c, pub)
+			body, c.err = s.appendEntry(r.Context(), body, c.position, pub)
 		}
 		if c.err != nil {
 			refused := toRefusal(c.err)
@@ -149,37 +159,32 @@ func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, candidates 
 				s.cfg.Logger.ErrorContext(r.Context(), "an event of a batch failed", "element", i, "error", c.err)
 			}
 			retry = max(retry, refused.retryAfter)
-			p := refused.document()
-			*e = batchEntry{Status: p.Status, Type: p.Type, Title: p.Title, Detail: p.Detail, Pointer: p.Pointer, Index: p.Index}
+			body = append(body, refused.marshal()...)
 		}
-	}
-	if pub != nil {
-		answer.Checkpoint = string(pub.Note)
 	}
 	if retry > 0 {
 		w.Header().Set("Retry-After", retrySeconds(retry))
 	}
 	w.Header().Set("Vary", "Prefer")
 	s.extendWrite(w)
-	writeJSON(w, http.StatusOK, answer)
+	writeBody(w, http.StatusOK, typeJSON, append(body, "]}\n"...))
 }
 
-// fillEntry makes the receipt of one logged event of a batch.
-func (s *Server) fillEntry(ctx context.Context, e *batchEntry, c *candidate, pub *log.Published) error {
-	*e = batchEntry{Status: http.StatusCreated, Index: &c.position.Index, LeafHash: c.position.LeafHash[:], Time: &c.position.Time}
+// appendEntry appends the receipt of one logged event of a batch, or nothing and
+// the error.
+func (s *Server) appendEntry(ctx context.Context, b []byte, pos log.Position, pub *log.Published) ([]byte, error) {
 	if pub == nil {
-		e.Status = http.StatusAccepted
-		return nil
+		return appendBatchReceipt(b, http.StatusAccepted, pos, nil), nil
 	}
-	if c.position.Existing {
-		e.Status = http.StatusOK
-	}
-	proof, err := s.prove(ctx, c.position, pub)
+	proof, err := s.prove(ctx, pos, pub)
 	if err != nil {
-		return err
+		return b, err
 	}
-	e.Proof = hashList(proof.Hashes)
-	return nil
+	status := http.StatusCreated
+	if pos.Existing {
+		status = http.StatusOK
+	}
+	return appendBatchReceipt(b, status, pos, proof), nil
 }
 
 // await waits for a published checkpoint of at least size leaves that meets the
@@ -206,7 +211,7 @@ func (s *Server) await(ctx context.Context, size int64, wait time.Duration) *log
 }
 
 // prove makes a verified proof and raises the alarm where there is none.
-func (s *Server) prove(ctx context.Context, pos log.Position, pub *log.Published) (*checkpoint.Proof, error) {
+func (s *Server) prove(ctx context.Context, pos log.Position, pub *log.Published) (*inclusion, error) {
 	proof, err := s.prover.prove(ctx, pos, pub)
 	if errors.Is(err, errUnproven) {
 		s.metrics.proofFailures.Inc()
