@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	engine "github.com/dgraph-io/badger/v4"
 
@@ -102,8 +103,9 @@ func (s *Store) apply(b *storage.Batch) error {
 	next := s.version + 1
 	txn := s.db.NewTransactionAt(s.version, true)
 	defer txn.Discard()
+	s.buffer = slices.Grow(s.buffer[:0], int(b.Size())+4*b.Keys()) // never moved while txn refers to it
 	for _, kv := range b.Put {
-		if err := set(txn, kv.Key, kv.Value); err != nil {
+		if err := s.set(txn, kv.Key, kv.Value); err != nil {
 			return err
 		}
 	}
@@ -112,7 +114,7 @@ func (s *Store) apply(b *storage.Batch) error {
 			return err
 		}
 	}
-	if err := set(txn, storage.HeadKey, b.NewHead); err != nil {
+	if err := s.set(txn, storage.HeadKey, b.NewHead); err != nil {
 		return err
 	}
 	if err := s.commitAt(txn, next); err != nil {
@@ -138,8 +140,11 @@ func (s *Store) commitAt(txn *engine.Txn, version uint64) error {
 	return s.tripped.await(result)
 }
 
-func set(txn *engine.Txn, key, value []byte) error {
-	err := txn.Set(userKey(key), seal(key, value))
+// set seals a value into the buffer, which the engine reads until the commit is done.
+func (s *Store) set(txn *engine.Txn, key, value []byte) error {
+	at := len(s.buffer)
+	s.buffer = seal(s.buffer, key, value)
+	err := txn.Set(userKey(key), s.buffer[at:])
 	if errors.Is(err, engine.ErrTxnTooBig) {
 		// Limits would not tell the truth. Nothing has left the process.
 		return fmt.Errorf("%w: %w", storage.ErrTooLarge, err)

@@ -18,6 +18,9 @@ var RestoreWALs = restoreWALs
 // SetCloseWait shortens the wait of Close for an engine that failed.
 func (s *Store) SetCloseWait(d time.Duration) { s.closeWait = d }
 
+// OpenEngine opens the engine alone.
+func OpenEngine(dir string) (*engine.DB, error) { return openEngine(dir, nil) }
+
 // OpenHalfway opens a store up to where the engine is open and the copies of the
 // WALs are still there.
 func OpenHalfway(dir string) (*engine.DB, error) {

@@ -104,7 +104,6 @@ func (s *Store) syncNames() error {
 	if err := syncDir(s.dir); err != nil {
 		return fmt.Errorf("syncing the names of new files: %w", err)
 	}
-	adviseMaps(s.dir)
 	if s.pin != nil {
 		s.pin.close()
 	}

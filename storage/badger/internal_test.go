@@ -25,7 +25,7 @@ func openSmall(t *testing.T) *Store {
 }
 
 func TestSealBindsKeyAndValue(t *testing.T) {
-	sealed := seal([]byte("key"), []byte("value"))
+	sealed := seal(nil, []byte("key"), []byte("value"))
 	if v, err := unseal([]byte("key"), sealed); err != nil || string(v) != "value" {
 		t.Fatalf("%q, %v", v, err)
 	}

@@ -24,13 +24,11 @@ func userKey(key []byte) []byte { return append([]byte{prefixUser}, key...) }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// seal puts a checksum of key and value before the value. Badger has its own
+// seal appends a checksum of key and value, and the value. Badger has its own
 // over records and blocks, but gives an empty value where it meets a bad one,
 // and does not compare the key of the record a pointer leads to.
-func seal(key, value []byte) []byte {
-	sealed := make([]byte, 4, 4+len(value))
-	binary.BigEndian.PutUint32(sealed, checksum(key, value))
-	return append(sealed, value...)
+func seal(to, key, value []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(to, checksum(key, value)), value...)
 }
 
 func unseal(key, sealed []byte) ([]byte, error) {

@@ -73,6 +73,7 @@ type Store struct {
 	names   dirMark // the directory when it was last synced
 	pin     *pin    // delays the removal of files
 	written int64   // bytes committed since the last reclaim
+	buffer  []byte  // the sealed values of the last commit
 
 	// sinceFlush is no less than what the memtable holds, in bytes: below half
 	// of memTableSize there is no other one.

@@ -1,5 +1,0 @@
-//go:build !linux
-
-package badger
-
-func adviseMaps(string) {}
