@@ -1,174 +1,450 @@
 package evidence
 
 import (
+	"bufio"
 	"bytes"
-	"cmp"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"hash/crc32"
-	"slices"
+	"io"
+	"math"
 	"strings"
 )
 
 // Bounds of a pack. What is larger is asked for in parts.
 const (
-	MaxPack  = 1 << 30 // bytes of a pack
-	maxFile  = 256 << 20
-	maxFiles = 65_000 // zip counts to 65535
-	maxName  = 64
+	MaxPack     = 64 << 30 // bytes of a pack
+	maxFile     = math.MaxUint32 - 1
+	maxInMemory = 256 << 20 // bytes of a file that is read as one: findings, rules
+	maxFiles    = 4 << 20
+	maxName     = 64
 )
 
 // ErrTooLarge: the answer does not fit into one pack.
 var ErrTooLarge = errors.New("the answer does not fit into one pack; ask for a shorter time with --from and --to")
 
-// file is a file in a pack.
-type file struct {
-	name    string
-	content []byte
-}
-
 // Signatures and fixed values of PKWARE's APPNOTE.TXT, sections 4.3.7, 4.3.12
-// and 4.3.16. Everything is stored, so that the bytes do not depend on a
-// compressor, and dated 1980-01-01, the first day a zip file knows.
+// and 4.3.14 to 4.3.16. Everything is stored, so that the bytes do not depend on
+// a compressor, and dated 1980-01-01, the first day a zip file knows.
 const (
 	sigLocal   = 0x04034b50
 	sigCentral = 0x02014b50
 	sigEnd     = 0x06054b50
+	sigEnd64   = 0x06064b50
+	sigFind64  = 0x07064b50
 	zipVersion = 10
+	zip64      = 45 // the version that knows offsets above 4 GiB and more than 65,534 files
 	zipDate    = 1<<5 | 1
 	lenLocal   = 30
 )
 
-// writeArchive writes the one zip file of these files, in the order of their
-// names, and beside it where each of its parts begins.
-func writeArchive(files []file) (pack []byte, parts []part) {
-	files = slices.Clone(files)
-	slices.SortStableFunc(files, func(a, b file) int { return cmp.Compare(a.name, b.name) })
+// member is a file in a pack.
+type member struct {
+	name string
+	at   int64 // offset of its header in the pack
+	size int64
+	crc  uint32
+	sum  [sha256.Size]byte
+}
+
+// content is the offset of its content.
+func (m *member) content() int64 { return m.at + lenLocal + int64(len(m.name)) }
+
+// common are the fields that the header and the directory share.
+func (m *member) common(b []byte, version, extra uint16) []byte {
 	le := binary.LittleEndian
-	var directory []byte
-	for _, f := range files {
-		at := uint32(len(pack))
-		common := le.AppendUint16(nil, zipVersion)
-		common = le.AppendUint16(common, 0) // flags
-		common = le.AppendUint16(common, 0) // stored
-		common = le.AppendUint16(common, 0) // time
-		common = le.AppendUint16(common, zipDate)
-		common = le.AppendUint32(common, crc32.ChecksumIEEE(f.content))
-		common = le.AppendUint32(common, uint32(len(f.content)))
-		common = le.AppendUint32(common, uint32(len(f.content)))
-		common = le.AppendUint16(common, uint16(len(f.name)))
-		common = le.AppendUint16(common, 0) // extra
-		parts = append(parts, part{len(pack), "the zip header of " + f.name})
-		pack = append(le.AppendUint32(pack, sigLocal), common...)
-		pack = append(pack, f.name...)
-		parts = append(parts, part{len(pack), f.name})
-		pack = append(pack, f.content...)
-
-		directory = le.AppendUint32(directory, sigCentral)
-		directory = le.AppendUint16(directory, zipVersion) // made by
-		directory = append(directory, common...)
-		directory = append(directory, make([]byte, 10)...) // comment, disk, attributes
-		directory = le.AppendUint32(directory, at)
-		directory = append(directory, f.name...)
-	}
-	at := uint32(len(pack))
-	parts = append(parts, part{len(pack), "the zip directory"})
-	pack = append(pack, directory...)
-	pack = le.AppendUint32(pack, sigEnd)
-	pack = le.AppendUint32(pack, 0) // disks
-	pack = le.AppendUint16(pack, uint16(len(files)))
-	pack = le.AppendUint16(pack, uint16(len(files)))
-	pack = le.AppendUint32(pack, uint32(len(directory)))
-	pack = le.AppendUint32(pack, at)
-	return le.AppendUint16(pack, 0), parts // comment
+	b = le.AppendUint16(b, version)
+	b = le.AppendUint16(b, 0) // flags
+	b = le.AppendUint16(b, 0) // stored
+	b = le.AppendUint16(b, 0) // time
+	b = le.AppendUint16(b, zipDate)
+	b = le.AppendUint32(b, m.crc)
+	b = le.AppendUint32(b, uint32(m.size))
+	b = le.AppendUint32(b, uint32(m.size))
+	b = le.AppendUint16(b, uint16(len(m.name)))
+	return le.AppendUint16(b, extra)
 }
 
-// part is where something begins in a pack.
-type part struct {
-	offset int
-	name   string
+// header is what stands before its content.
+func (m *member) header() []byte {
+	b := binary.LittleEndian.AppendUint32(nil, sigLocal)
+	return append(m.common(b, zipVersion, 0), m.name...)
 }
 
-// readArchive reads a zip file of the form that writeArchive gives, and no other.
-// It returns what can be read, and says of everything else what is wrong.
-func readArchive(pack []byte) (files []file, problems []Problem) {
-	bad := func(place, format string, args ...any) {
-		problems = append(problems, Problem{Place: place, Detail: fmt.Sprintf(format, args...)})
+// listed is what the directory says of it.
+func (m *member) listed() []byte {
+	le := binary.LittleEndian
+	offset, extra, version := uint32(math.MaxUint32), []byte(nil), uint16(zip64)
+	if m.at < math.MaxUint32 {
+		offset, version = uint32(m.at), zipVersion
+	} else {
+		// The zip64 extra field holds what did not fit: here, the offset.
+		extra = le.AppendUint64([]byte{1, 0, 8, 0}, uint64(m.at))
 	}
-	if len(pack) > MaxPack {
-		bad("the pack", "larger than %d bytes", MaxPack)
-		return nil, problems
+	b := le.AppendUint32(nil, sigCentral)
+	b = le.AppendUint16(b, version) // made by
+	b = m.common(b, version, uint16(len(extra)))
+	b = append(b, make([]byte, 10)...) // comment, disk, attributes
+	b = le.AppendUint32(b, offset)
+	return append(append(b, m.name...), extra...)
+}
+
+// writeDirectory writes what ends a pack whose directory begins at an offset.
+func writeDirectory(w io.Writer, members []member, at int64) error {
+	out := bufio.NewWriter(w)
+	le := binary.LittleEndian
+	var size int64
+	for i := range members {
+		b := members[i].listed()
+		size += int64(len(b))
+		if _, err := out.Write(b); err != nil {
+			return err
+		}
 	}
-	seen := map[string]bool{}
-	rest, place := pack, "the first file"
-	for len(rest) >= 4 && binary.LittleEndian.Uint32(rest) == sigLocal {
-		f, crc, after, err := readMember(rest)
+	count := len(members)
+	var b []byte
+	if count >= math.MaxUint16 || size >= math.MaxUint32 || at >= math.MaxUint32 {
+		b = le.AppendUint32(b, sigEnd64)
+		b = le.AppendUint64(b, 44)    // bytes of this record that follow
+		b = le.AppendUint16(b, zip64) // made by
+		b = le.AppendUint16(b, zip64) // needed
+		b = le.AppendUint64(b, 0)     // disks
+		b = le.AppendUint64(b, uint64(count))
+		b = le.AppendUint64(b, uint64(count))
+		b = le.AppendUint64(b, uint64(size))
+		b = le.AppendUint64(b, uint64(at))
+		b = le.AppendUint32(b, sigFind64)
+		b = le.AppendUint32(b, 0) // disk
+		b = le.AppendUint64(b, uint64(at+size))
+		b = le.AppendUint32(b, 1) // disks
+	}
+	b = le.AppendUint32(b, sigEnd)
+	b = le.AppendUint32(b, 0) // disks
+	b = le.AppendUint16(b, uint16(min(count, math.MaxUint16)))
+	b = le.AppendUint16(b, uint16(min(count, math.MaxUint16)))
+	b = le.AppendUint32(b, uint32(min(size, math.MaxUint32)))
+	b = le.AppendUint32(b, uint32(min(at, math.MaxUint32)))
+	b = le.AppendUint16(b, 0) // comment
+	_, err := out.Write(b)
+	return errors.Join(err, out.Flush())
+}
+
+// archiveWriter writes a pack as its files come: in the order of their names.
+type archiveWriter struct {
+	w       *bufio.Writer
+	at      int64
+	members []member
+	err     error // the first; nothing is written after it
+}
+
+func newArchiveWriter(w io.Writer) *archiveWriter {
+	return &archiveWriter{w: bufio.NewWriterSize(w, 64<<10)}
+}
+
+// add writes a file.
+func (a *archiveWriter) add(name string, content []byte) {
+	a.stream(name, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
+}
+
+// measure returns a file as it will stand in a pack, without its place.
+func measure(name string, write func(io.Writer) error) (member, error) {
+	s := newSums()
+	if err := write(s); err != nil {
+		return member{}, err
+	}
+	return s.member(name), nil
+}
+
+// stream writes a file that is made twice, since its header says what it is.
+func (a *archiveWriter) stream(name string, write func(io.Writer) error) {
+	m, err := measure(name, write)
+	if a.err = errors.Join(a.err, err); a.err != nil {
+		return
+	}
+	m.at = a.at
+	switch {
+	case m.size > maxFile || len(a.members) >= maxFiles || m.content()+m.size > MaxPack:
+		a.err = fmt.Errorf("%w: %s has %d bytes, after %d files of %d bytes", ErrTooLarge, name, m.size, len(a.members), a.at)
+		return
+	case len(a.members) > 0 && a.members[len(a.members)-1].name >= name:
+		a.err = fmt.Errorf("%s does not come after %s; this is a defect of this program", name, a.members[len(a.members)-1].name)
+		return
+	}
+	a.members, a.at = append(a.members, m), m.content()+m.size
+	_, a.err = a.w.Write(m.header())
+	if a.err == nil {
+		a.err = write(a.w)
+	}
+}
+
+// close ends the pack and returns its length in bytes.
+func (a *archiveWriter) close() (int64, error) {
+	if a.err != nil {
+		return 0, a.err
+	}
+	end := counter{w: a.w}
+	err := writeDirectory(&end, a.members, a.at)
+	return a.at + end.n, errors.Join(err, a.w.Flush())
+}
+
+// counter counts what is written.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// sums is what a pack says of a file.
+type sums struct {
+	sha  hash.Hash
+	crc  uint32
+	size int64
+}
+
+func newSums() *sums { return &sums{sha: sha256.New()} }
+
+func (s *sums) Write(p []byte) (int, error) {
+	s.sha.Write(p)
+	s.crc = crc32.Update(s.crc, crc32.IEEETable, p)
+	s.size += int64(len(p))
+	return len(p), nil
+}
+
+func (s *sums) member(name string) member {
+	return member{name: name, size: s.size, crc: s.crc, sum: [sha256.Size]byte(s.sha.Sum(nil))}
+}
+
+// archive is a pack that was read once: what its files are, and where.
+type archive struct {
+	pack    io.ReaderAt
+	members []member
+	byName  map[string]int
+	sha256  string // of the whole pack, hex
+}
+
+func (a *archive) find(name string) *member {
+	if i, ok := a.byName[name]; ok {
+		return &a.members[i]
+	}
+	return nil
+}
+
+// open reads the content of a file again.
+func (a *archive) open(m *member) io.Reader { return io.NewSectionReader(a.pack, m.content(), m.size) }
+
+// read returns the content of a file of at most most bytes. It is that which was
+// there the first time, or an error.
+func (a *archive) read(m *member, most int64) ([]byte, error) {
+	if m.size > most {
+		return nil, fmt.Errorf("has %d bytes, more than the %d it may have", m.size, most)
+	}
+	content := make([]byte, m.size)
+	if _, err := io.ReadFull(a.open(m), content); err != nil {
+		return nil, fmt.Errorf("cannot be read: %w", err)
+	}
+	if sha256.Sum256(content) != m.sum {
+		return nil, errors.New("was changed while the pack was verified")
+	}
+	return content, nil
+}
+
+// archiveReader reads a pack from its beginning to its end.
+type archiveReader struct {
+	*archive
+	in       *bufio.Reader
+	at       int64
+	problems []Problem
+}
+
+func (r *archiveReader) bad(place, format string, args ...any) {
+	r.problems = append(r.problems, Problem{Place: place, Detail: fmt.Sprintf(format, args...)})
+}
+
+// readArchive reads a zip file of the form that archiveWriter gives, and no other.
+// It returns what can be read, and says of everything else what is wrong. What it
+// keeps grows with the number of files, not with what is in them.
+func readArchive(pack io.ReaderAt, size int64) (*archive, []Problem) {
+	r := &archiveReader{archive: &archive{pack: pack, byName: map[string]int{}}}
+	if size > MaxPack {
+		r.bad("the pack", "larger than %d bytes", int64(MaxPack))
+		return r.archive, r.problems
+	}
+	whole := sha256.New()
+	r.in = bufio.NewReaderSize(io.TeeReader(io.NewSectionReader(pack, 0, size), whole), 64<<10)
+	if r.files() {
+		r.end()
+	}
+	// Whatever is wrong with it, this is its digest.
+	if _, err := io.Copy(io.Discard, r.in); err != nil {
+		r.bad("the pack", "cannot be read: %v", err)
+	}
+	r.sha256 = hex.EncodeToString(whole.Sum(nil))
+	return r.archive, r.problems
+}
+
+// files reads all files. It returns false where it cannot tell what comes next.
+func (r *archiveReader) files() bool {
+	place := "the first file"
+	for {
+		begin, _ := r.in.Peek(4)
+		if len(begin) < 4 || binary.LittleEndian.Uint32(begin) != sigLocal {
+			return true
+		}
+		if len(r.members) == maxFiles {
+			r.bad("the pack", "more than %d files", maxFiles)
+			return false
+		}
+		m, err := r.file()
 		if err != nil {
-			bad(place, "%v", err)
-			return files, problems
+			r.bad(place, "%v", err)
+			return false
 		}
-		switch {
-		case len(files) == maxFiles:
-			bad("the pack", "more than %d files", maxFiles)
-			return files, problems
-		case seen[f.name]:
-			bad(f.name, "is in the pack twice")
-		case crc32.ChecksumIEEE(f.content) != crc:
-			bad(f.name, "its content or its zip checksum was changed")
-		}
-		if !seen[f.name] {
-			files = append(files, f)
-		}
-		seen[f.name], rest, place = true, after, "the file after "+f.name
+		place = "the file after " + m.name
 	}
-	if len(problems) > 0 {
-		return files, problems
-	}
-	// One form only: what the files give when they are packed again.
-	again, parts := writeArchive(files)
-	if !bytes.Equal(again, pack) {
-		i := 0
-		for i < len(again) && i < len(pack) && again[i] == pack[i] {
-			i++
-		}
-		name := "the end of the pack"
-		for _, p := range parts {
-			if p.offset <= i {
-				name = p.name
-			}
-		}
-		bad(name, "was changed: byte %d is not as a pack has it", i)
-	}
-	return files, problems
 }
 
-// readMember reads a local header and its content.
-func readMember(b []byte) (f file, crc uint32, rest []byte, err error) {
-	if len(b) < lenLocal {
-		return f, 0, nil, errors.New("cut off in its zip header")
+// file reads one file.
+func (r *archiveReader) file() (member, error) {
+	head := make([]byte, lenLocal)
+	if _, err := io.ReadFull(r.in, head); err != nil {
+		return member{}, errors.New("is cut off in its zip header")
 	}
 	le := binary.LittleEndian
-	flags, method := le.Uint16(b[6:]), le.Uint16(b[8:])
-	size, stored := le.Uint32(b[22:]), le.Uint32(b[18:])
-	nameLen, extraLen := int(le.Uint16(b[26:])), int(le.Uint16(b[28:]))
+	flags, method := le.Uint16(head[6:]), le.Uint16(head[8:])
+	crc, stored, size := le.Uint32(head[14:]), le.Uint32(head[18:]), le.Uint32(head[22:])
+	nameLen, extraLen := le.Uint16(head[26:]), le.Uint16(head[28:])
 	switch {
 	case flags&1 != 0:
-		return f, 0, nil, errors.New("is encrypted, which no file of a pack is")
+		return member{}, errors.New("is encrypted, which no file of a pack is")
 	case flags != 0 || method != 0 || size != stored || extraLen != 0:
-		return f, 0, nil, errors.New("is not stored as a pack stores it; was the pack packed again by another program?")
+		return member{}, errors.New("is not stored as a pack stores it; was the pack packed again by another program?")
 	case size > maxFile:
-		return f, 0, nil, fmt.Errorf("says it has %d bytes, more than the %d a file of a pack may have", size, maxFile)
-	case len(b) < lenLocal+nameLen || len(b)-lenLocal-nameLen < int(size):
-		return f, 0, nil, errors.New("is cut off")
+		return member{}, fmt.Errorf("says it has %d bytes, more than the %d a file of a pack may have", size, uint32(maxFile))
+	case nameLen > maxName:
+		return member{}, fmt.Errorf("has the name of %d bytes, which no file of a pack has", nameLen)
 	}
-	f.name = string(b[lenLocal:][:nameLen])
-	if !safeName(f.name) {
-		return f, 0, nil, fmt.Errorf("has the name %q, which no file of a pack has", f.name)
+	name := make([]byte, nameLen)
+	if _, err := io.ReadFull(r.in, name); err != nil {
+		return member{}, errors.New("is cut off in its zip header")
 	}
-	rest = b[lenLocal+nameLen:]
-	f.content = rest[:size:size]
-	return f, le.Uint32(b[14:]), rest[size:], nil
+	if !safeName(string(name)) {
+		return member{}, fmt.Errorf("has the name %q, which no file of a pack has", name)
+	}
+	s := newSums()
+	if _, err := io.CopyN(s, r.in, int64(size)); err != nil {
+		return member{}, fmt.Errorf("%s is cut off", name)
+	}
+	m := s.member(string(name))
+	m.at = r.at
+	r.judge(&m, crc, append(head, name...))
+	r.at = m.content() + m.size
+	return m, nil
+}
+
+// judge holds a file against its header and the files before it, and keeps it.
+func (r *archiveReader) judge(m *member, crc uint32, head []byte) {
+	_, twice := r.byName[m.name]
+	last := ""
+	if n := len(r.members); n > 0 {
+		last = r.members[n-1].name
+	}
+	want := m.header()
+	switch {
+	case twice:
+		r.bad(m.name, "is in the pack twice")
+		return
+	case m.crc != crc:
+		r.bad(m.name, "its content or its zip checksum was changed")
+	case !bytes.Equal(want, head):
+		r.bad("the zip header of "+m.name, "was changed: byte %d is not as a pack has it", m.at+int64(mismatch(want, head)))
+	case m.name < last:
+		r.bad(m.name, "stands after %s, and the files of a pack stand in the order of their names: one of the names was changed", last)
+	}
+	r.byName[m.name] = len(r.members)
+	r.members = append(r.members, *m)
+}
+
+// mismatch is where two texts differ first.
+func mismatch(a, b []byte) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
+}
+
+// end holds what follows the files against the one directory of these files.
+func (r *archiveReader) end() {
+	c := &comparer{in: r.in}
+	err := writeDirectory(c, r.members, r.at)
+	if err == nil {
+		err = c.end()
+	}
+	if err == nil || len(r.problems) > 0 {
+		return // the directory of what was changed is another one
+	}
+	at := r.at + c.at
+	if c.at < 4 && len(r.members) > 0 {
+		r.bad("the zip header after "+r.members[len(r.members)-1].name, "was changed: byte %d is not as a pack has it", at)
+		return
+	}
+	end := int64(0)
+	for i := range r.members {
+		if end += int64(len(r.members[i].listed())); c.at < end {
+			r.bad("the zip directory", "does not say of %s what its zip header says; one of the two was changed: byte %d is not as a pack has it", r.members[i].name, at)
+			return
+		}
+	}
+	r.bad("the zip directory", "was changed: byte %d is not as a pack has it", at)
+}
+
+// comparer takes what should be there and compares it with what is.
+type comparer struct {
+	in *bufio.Reader
+	at int64 // how much was the same
+}
+
+var errDiffers = errors.New("is something else")
+
+func (c *comparer) Write(p []byte) (int, error) {
+	for done := 0; done < len(p); {
+		have, err := c.in.Peek(min(len(p)-done, 4096))
+		same := mismatch(p[done:done+len(have)], have)
+		c.at += int64(same)
+		if same < len(have) || len(have) == 0 {
+			return done + same, errDiffers
+		}
+		if _, discarded := c.in.Discard(len(have)); discarded != nil {
+			return done, discarded
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return done, err
+		}
+		done += len(have)
+	}
+	return len(p), nil
+}
+
+// end: nothing follows.
+func (c *comparer) end() error {
+	if _, err := c.in.Peek(1); !errors.Is(err, io.EOF) {
+		return errDiffers
+	}
+	return nil
 }
 
 // safeName: names that mean the same file on every system, inside the folder in

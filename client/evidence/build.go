@@ -2,11 +2,13 @@ package evidence
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"reflect"
 	"slices"
@@ -20,7 +22,7 @@ import (
 	"github.com/escortlog/escortlog/log/tile"
 )
 
-// Config is what a pack is made from. All but Previous and All is required.
+// Config is what a pack is made from. All but Previous, All and Progress is required.
 type Config struct {
 	// Log serves the leaves and tiles again. It is not trusted.
 	Log audit.Log
@@ -36,6 +38,8 @@ type Config struct {
 	Previous []byte
 	// All puts all leaves into the pack, so that a reader can repeat the audit.
 	All bool
+	// Progress is told of each leaf that was written or verified; may be nil.
+	Progress func(n int64)
 }
 
 var (
@@ -45,55 +49,63 @@ var (
 	ErrHistory = errors.New("the log does not extend the checkpoint that was verified before")
 )
 
-// Build makes a pack and verifies it as its reader will. Errors wrap ErrNothing,
-// ErrTooLarge or ErrHistory, or are those of Config.Log.
-func Build(ctx context.Context, cfg Config) ([]byte, *Manifest, error) {
-	b := &build{cfg: cfg, why: map[int64][]string{}, tiles: map[tile.Tile][]byte{}}
+// Pack is where a pack is written and then read: an empty *os.File is one.
+type Pack interface {
+	io.Writer
+	io.ReaderAt
+}
+
+// Built is a pack that was made.
+type Built struct {
+	Manifest *Manifest
+	Size     int64  // bytes
+	SHA256   string // hex
+}
+
+// Build makes a pack and verifies it as its reader will. Leaves are read, written
+// and verified one after another. Errors wrap ErrNothing, ErrTooLarge or
+// ErrHistory, or are those of Config.Log or of the pack's file.
+func Build(ctx context.Context, cfg Config, out Pack) (*Built, error) {
+	b := &build{cfg: cfg, why: map[int64][]string{}, bundles: map[int64][][]byte{}, tiles: map[tile.Tile]*tile.Nodes{}, directory: event.NewDirectory(), archive: newArchiveWriter(out)}
 	if err := b.choose(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	for _, step := range []func(context.Context) error{b.fetch, b.previous, b.derive} {
+	// In the order of the names of what they write.
+	for _, step := range []func(context.Context) error{b.widen, b.authority, b.previous, b.findings, b.leaves, b.rest} {
 		if err := step(ctx); err != nil {
-			return nil, nil, err
+			return nil, err
+		}
+		if b.archive.err != nil {
+			return nil, b.archive.err
 		}
 	}
-	slices.SortFunc(b.files, func(x, y file) int { return bytes.Compare([]byte(x.name), []byte(y.name)) })
-	b.manifest.Counts.Files = int64(len(b.files))
-	b.manifest.Files = describe(b.files)
-	size := 0
-	for _, f := range b.files {
-		if len(f.content) > maxFile {
-			return nil, nil, fmt.Errorf("%w: %s has %d bytes", ErrTooLarge, f.name, len(f.content))
-		}
-		size += len(f.content) + 2*(lenLocal+46+maxName)
-	}
-	if size > MaxPack/2 || len(b.files) >= maxFiles {
-		return nil, nil, fmt.Errorf("%w: %d leaves in %d files", ErrTooLarge, len(b.leaves), len(b.files))
-	}
-	pack, _ := writeArchive(append(b.files, file{nameManifest, b.manifest.marshal()}))
-	r, err := Verify(ctx, pack, cfg.Policy)
+	size, err := b.archive.close()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
+	}
+	r, err := VerifyProgress(ctx, out, size, cfg.Policy, cfg.Progress)
+	if err != nil {
+		return nil, err
 	}
 	if len(r.Problems) > 0 {
-		return nil, nil, fmt.Errorf("the pack that was made does not verify: %s", r.Problems[0])
+		return nil, fmt.Errorf("the pack that was made does not verify: %s", r.Problems[0])
 	}
-	return pack, &b.manifest, nil
+	return &Built{Manifest: &b.manifest, Size: size, SHA256: r.SHA256}, nil
 }
 
 // build is one pack in the making.
 type build struct {
-	cfg      Config
-	manifest Manifest
-	timeline *view.Timeline     // nil for a rule
-	why      map[int64][]string // leaves and what for
-	leaves   []numbered         // in order
-	files    []file
-	report   audit.Report // with the findings that are about the leaves
-	tiles    map[tile.Tile][]byte
+	cfg       Config
+	archive   *archiveWriter
+	manifest  Manifest
+	timeline  *view.Timeline     // nil for a rule
+	why       map[int64][]string // leaves and what for
+	report    audit.Report       // with the findings that are about the leaves
+	directory *event.Directory   // of the authority leaves
+	proof     []byte             // that the log extends Config.Previous
+	bundles   map[int64][][]byte // what was read last
+	tiles     map[tile.Tile]*tile.Nodes
 }
-
-func (b *build) add(name string, content []byte) { b.files = append(b.files, file{name, content}) }
 
 func (b *build) want(index int64, what string) {
 	if !slices.Contains(b.why[index], what) {
@@ -171,53 +183,149 @@ func filters(q Query) []string {
 	)
 }
 
-// fetch gets the leaves and their proofs.
-func (b *build) fetch(ctx context.Context) error {
-	size, note := b.manifest.Head.Size, []byte(b.cfg.Report.Checkpoint)
-	b.add(nameCheckpoint, note)
-	wanted := slices.Sorted(maps.Keys(b.why))
-	for i := 0; i < len(wanted); i++ {
-		index := wanted[i]
+// widen adds what was said later about the records on which a rule's findings rest.
+func (b *build) widen(ctx context.Context) error {
+	if b.cfg.Selector.query.Kind != Rule {
+		return nil
+	}
+	for _, index := range slices.Sorted(maps.Keys(b.why)) {
+		if !slices.Contains(b.why[index], ForQuery) {
+			continue
+		}
 		raw, err := b.leaf(ctx, index)
 		if err != nil {
 			return err
 		}
-		// Of a rule's findings, also what was said about those records later.
-		if b.cfg.Selector.query.Kind == Rule && slices.Contains(b.why[index], ForQuery) {
-			if _, ev, err := parseLeaf(raw); err == nil {
-				for _, about := range b.cfg.Selector.about(index, entry.Identity(ev.Source, ev.ID)) {
-					if slices.Contains(b.why[about], ForQuery) {
-						continue
-					}
-					if len(b.why[about]) == 0 {
-						wanted = append(wanted, about)
-						slices.Sort(wanted)
-					}
-					b.want(about, ForContext)
-				}
+		_, ev, err := parseLeaf(raw)
+		if err != nil {
+			continue // no event speaks about what is none
+		}
+		for _, about := range b.cfg.Selector.about(index, entry.Identity(ev.Source, ev.ID)) {
+			if !slices.Contains(b.why[about], ForQuery) {
+				b.want(about, ForContext)
 			}
 		}
-		hashes, err := tile.Inclusion(ctx, b.tile, index, size)
+	}
+	return nil
+}
+
+// authority builds the key directory.
+func (b *build) authority(ctx context.Context) error {
+	for _, index := range b.cfg.Selector.authority {
+		raw, err := b.leaf(ctx, index)
+		if err != nil {
+			return err
+		}
+		e, ev, err := parseLeaf(raw)
+		if err == nil {
+			err = b.directory.Apply(index, entry.LeafHash(raw), e, ev)
+		}
+		if err != nil {
+			return fmt.Errorf("leaf %d: %w", index, err)
+		}
+	}
+	return nil
+}
+
+// findings writes what stands before the leaves.
+func (b *build) findings(context.Context) error {
+	b.archive.add(nameCheckpoint, []byte(b.cfg.Report.Checkpoint))
+	text, err := marshalReport(&b.report)
+	if err != nil {
+		return err
+	}
+	if len(text) > maxInMemory || len(b.cfg.Rules) > maxInMemory {
+		return fmt.Errorf("%w: its findings have %d bytes", ErrTooLarge, len(text))
+	}
+	b.archive.add(nameFindings, text)
+	keys := keysFile(b.directory)
+	b.archive.stream(keys.name, keys.write)
+	return nil
+}
+
+// leaves writes the leaves and their proofs, and makes the timeline of them.
+func (b *build) leaves(ctx context.Context) error {
+	m, note := &b.manifest, []byte(b.cfg.Report.Checkpoint)
+	for _, index := range slices.Sorted(maps.Keys(b.why)) {
+		m.Leaves = append(m.Leaves, Leaf{Index: index, For: b.why[index]})
+	}
+	m.count()
+	answer := newBuilder(m.Query, m.chosen())
+	for i := range m.Leaves {
+		l := &m.Leaves[i]
+		raw, err := b.leaf(ctx, l.Index)
 		if err != nil {
 			return err
 		}
 		hash := entry.LeafHash(raw)
-		if err := checkpoint.VerifyInclusion(hash, index, size, hashes, b.manifest.Head.Root); err != nil {
-			return fmt.Errorf("the log serves another leaf %d now than when it was audited: %w", index, err)
+		l.Hash = hex.EncodeToString(hash[:])
+		hashes, err := tile.InclusionFromNodes(ctx, b.nodes, l.Index, m.Head.Size)
+		if err != nil {
+			return err
 		}
-		p := checkpoint.Proof{Extra: checkpoint.LeafTimeExtra(entry.TimeOf(raw)), Index: index, Hashes: hashes, Checkpoint: note}
-		b.add(nameLeaf(index), raw)
-		b.add(nameProof(index), p.Marshal())
-		b.leaves = append(b.leaves, numbered{index, raw})
-		if len(b.files) > maxFiles {
-			return fmt.Errorf("%w: %d leaves and more", ErrTooLarge, len(b.leaves))
+		if err := checkpoint.VerifyInclusion(hash, l.Index, m.Head.Size, hashes, m.Head.Root); err != nil {
+			return fmt.Errorf("the log serves another leaf %d now than when it was audited: %w", l.Index, err)
+		}
+		if err := answer.Add(l.Index, raw); err != nil {
+			return err
+		}
+		p := checkpoint.Proof{Extra: checkpoint.LeafTimeExtra(entry.TimeOf(raw)), Index: l.Index, Hashes: hashes, Checkpoint: note}
+		b.archive.add(nameLeaf(l.Index), raw)
+		b.archive.add(nameProof(l.Index), p.Marshal())
+		if b.cfg.Progress != nil {
+			b.cfg.Progress(1)
+		}
+		if b.archive.err != nil {
+			return b.archive.err
 		}
 	}
-	for _, l := range b.leaves {
-		hash := entry.LeafHash(l.leaf)
-		b.manifest.Leaves = append(b.manifest.Leaves, Leaf{Index: l.index, Hash: hex.EncodeToString(hash[:]), For: b.why[l.index]})
+	t, err := timelineOf(answer, m.Query)
+	if err != nil {
+		return err
 	}
-	b.manifest.count()
+	// From the pack alone must come what came from the whole log.
+	if b.timeline != nil && !reflect.DeepEqual(b.timeline, t) {
+		return errors.New("the pack's leaves give another timeline than the log; this is a defect of this program")
+	}
+	b.timeline = t
+	return nil
+}
+
+// rest writes the manifest, which names every file, and what stands after it.
+func (b *build) rest(context.Context) error {
+	m := &b.manifest
+	m.Claims = claimsOf(b.cfg.Report, m.Whole)
+	after := []derived{{nameRules, func(w io.Writer) error {
+		_, err := w.Write(b.cfg.Rules)
+		return err
+	}}}
+	if b.cfg.Previous != nil {
+		for name, content := range map[string][]byte{namePrevious: b.cfg.Previous, nameConsistency: b.proof} {
+			after = append(after, derived{name, func(w io.Writer) error {
+				_, err := w.Write(content)
+				return err
+			}})
+		}
+	}
+	m.Counts.Files = int64(len(b.archive.members) + len(after) + 2)
+	// The report shows the manifest without the list of files, which comes after it.
+	shown := *m
+	after = append(after, peopleFiles(&shown, &b.report, b.timeline, b.directory)...)
+	slices.SortFunc(after, func(x, y derived) int { return cmp.Compare(x.name, y.name) })
+	for i := range b.archive.members {
+		m.Files = append(m.Files, describe(&b.archive.members[i]))
+	}
+	for _, f := range after {
+		described, err := measure(f.name, f.write)
+		if err != nil {
+			return err
+		}
+		m.Files = append(m.Files, describe(&described))
+	}
+	b.archive.stream(nameManifest, m.write)
+	for _, f := range after {
+		b.archive.stream(f.name, f.write)
+	}
 	return nil
 }
 
@@ -242,50 +350,47 @@ func (m *Manifest) count() {
 	m.Whole = c.Leaves == m.Head.Size
 }
 
+// maxKept bounds the bundles and tiles at hand. Leaves are asked for in order.
+const maxKept = 64
+
 // leaf fetches a leaf, with its bundle's others at hand for the next call.
 func (b *build) leaf(ctx context.Context, index int64) ([]byte, error) {
-	t := tile.Tile{Level: tile.Entries, N: index / tile.Width}
-	t.W = tile.WidthAt(t.Level, t.N, b.manifest.Head.Size)
-	packed, ok := b.tiles[t]
+	n := index / tile.Width
+	entries, ok := b.bundles[n]
 	if !ok {
-		entries, err := b.cfg.Log.Bundle(ctx, t)
+		var err error
+		entries, err = b.cfg.Log.Bundle(ctx, tile.Tile{Level: tile.Entries, N: n, W: tile.WidthAt(tile.Entries, n, b.manifest.Head.Size)})
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range entries {
-			packed = tile.AppendEntry(packed, e)
+		if len(b.bundles) > 1 {
+			clear(b.bundles)
 		}
-		b.keep(t, packed)
-	}
-	entries, err := tile.SplitBundle(packed, t.W)
-	if err != nil {
-		return nil, err
+		b.bundles[n] = entries
 	}
 	return entries[index%tile.Width], nil
 }
 
-func (b *build) tile(ctx context.Context, t tile.Tile) ([]byte, error) {
-	if data, ok := b.tiles[t]; ok {
-		return data, nil
+func (b *build) nodes(ctx context.Context, t tile.Tile) (*tile.Nodes, error) {
+	if nodes, ok := b.tiles[t]; ok {
+		return nodes, nil
 	}
 	data, err := b.cfg.Log.Tile(ctx, t)
-	if err == nil {
-		b.keep(t, data)
+	if err != nil {
+		return nil, err
 	}
-	return data, err
-}
-
-// maxTiles bounds the tiles and bundles at hand. Leaves are asked for in order.
-const maxTiles = 64
-
-func (b *build) keep(t tile.Tile, data []byte) {
-	if len(b.tiles) >= maxTiles {
+	nodes, err := tile.NewNodes(data)
+	if err != nil {
+		return nil, err
+	}
+	if len(b.tiles) >= maxKept {
 		clear(b.tiles)
 	}
-	b.tiles[t] = data
+	b.tiles[t] = nodes
+	return nodes, nil
 }
 
-// previous adds the auditor's last checkpoint and how the log came from it.
+// previous proves how the log came from the auditor's last checkpoint.
 func (b *build) previous(ctx context.Context) error {
 	if b.cfg.Previous == nil {
 		return nil
@@ -298,7 +403,7 @@ func (b *build) previous(ctx context.Context) error {
 	if c.Origin != b.manifest.Origin || c.Size > head.Size {
 		return fmt.Errorf("%w: that was size %d of %q, this is size %d of %q", ErrHistory, c.Size, c.Origin, head.Size, b.manifest.Origin)
 	}
-	proof, err := tile.Consistency(ctx, b.tile, c.Size, head.Size)
+	proof, err := tile.Consistency(ctx, b.cfg.Log.Tile, c.Size, head.Size)
 	if err != nil {
 		return err
 	}
@@ -306,33 +411,7 @@ func (b *build) previous(ctx context.Context) error {
 		return fmt.Errorf("%w, of size %d with root %s: %w", ErrHistory, c.Size, c.Root, err)
 	}
 	b.manifest.Previous = &Head{Size: c.Size, Root: c.Root}
-	b.add(namePrevious, b.cfg.Previous)
-	b.add(nameConsistency, marshalConsistency(proof))
-	return nil
-}
-
-// derive adds what is made from the leaves.
-func (b *build) derive(context.Context) error {
-	b.manifest.Claims = claimsOf(b.cfg.Report, b.manifest.Whole)
-	findings, err := marshalReport(&b.report)
-	if err != nil {
-		return err
-	}
-	b.add(nameFindings, findings)
-	b.add(nameRules, b.cfg.Rules)
-	d, err := directoryOf(b.leaves)
-	if err != nil {
-		return err
-	}
-	derived, t, err := render(&b.manifest, &b.report, b.leaves, d)
-	if err != nil {
-		return err
-	}
-	// From the pack alone must come what came from the whole log.
-	if b.timeline != nil && !reflect.DeepEqual(b.timeline, t) {
-		return errors.New("the pack's leaves give another timeline than the log; this is a defect of this program")
-	}
-	b.files = append(b.files, derived...)
+	b.proof = marshalConsistency(proof)
 	return nil
 }
 

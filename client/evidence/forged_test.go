@@ -38,12 +38,10 @@ func collude(t *testing.T, leaves [][]byte) []byte {
 	t.Helper()
 	pack, _ := mustAsk(t, session)
 	var hashes []tlog.Hash
-	var all []numbered
 	var listed []Leaf
 	for i, raw := range leaves {
 		hash := entry.LeafHash(raw)
 		hashes = append(hashes, hash)
-		all = append(all, numbered{int64(i), raw})
 		what := ForWhole
 		if _, ev, err := parseLeaf(raw); err == nil && event.IsAuthority(ev.Type) {
 			what = ForAuthority
@@ -52,7 +50,7 @@ func collude(t *testing.T, leaves [][]byte) []byte {
 	}
 	size, root := int64(len(leaves)), tile.TileRoot(hashes)
 	note := earlier(t, 1, func(c *checkpoint.Checkpoint) { c.Size, c.Root = size, root })
-	served := newWholeLog(note, all)
+	served := newWholeLog(note, hashes, nil)
 	return repack(t, pack, func(files map[string][]byte) {
 		files[nameCheckpoint] = note
 		for i, raw := range leaves {

@@ -1,17 +1,17 @@
 package evidence
 
 import (
+	"bufio"
 	"bytes"
-	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/escortlog/escortlog/client/view"
 	"github.com/escortlog/escortlog/log/checkpoint"
-	"github.com/escortlog/escortlog/log/strict"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -123,39 +123,125 @@ type Manifest struct {
 	Files  []File       `json:"files"`  // by name; all but the manifest
 }
 
-func (m *Manifest) marshal() []byte {
+// write writes a manifest, an element at a time: a pack can have a million files.
+func (m *Manifest) write(w io.Writer) error {
+	bare := *m
+	bare.Leaves, bare.Files = nil, nil
+	head, err := indented(&bare, "")
+	if err != nil {
+		return err
+	}
+	head, ok := bytes.CutSuffix(head, []byte("\"leaves\": null,\n \"files\": null\n}"))
+	if !ok {
+		return errors.New("a manifest does not end with its leaves and files; this is a defect of this program")
+	}
+	out := bufio.NewWriter(w)
+	_, err = out.Write(head)
+	err = errors.Join(err, writeList(out, "leaves", m.Leaves, ","), writeList(out, "files", m.Files, "\n}\n"))
+	return errors.Join(err, out.Flush())
+}
+
+// writeList writes a member of an object, as encoding/json indents it.
+func writeList[T any](w *bufio.Writer, name string, list []T, after string) error {
+	if len(list) == 0 {
+		_, err := fmt.Fprintf(w, "%q: []%s", name, after)
+		return err
+	}
+	fmt.Fprintf(w, "%q: [", name)
+	for i := range list {
+		element, err := indented(&list[i], "  ")
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			w.WriteByte(',')
+		}
+		w.WriteString("\n  ")
+		w.Write(element)
+	}
+	_, err := w.WriteString("\n ]" + after)
+	return err
+}
+
+// indented is v as JSON, spelled as in a pack, without a last newline.
+func indented(v any, prefix string) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", " ")
-	_ = enc.Encode(m) // nothing in a manifest can fail to encode
-	return b.Bytes()
+	enc.SetIndent(prefix, " ")
+	err := enc.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-func parseManifest(b []byte) (*Manifest, error) {
+// parseManifest reads a manifest, an element at a time. again reads it once more,
+// to see that it is spelled as one.
+func parseManifest(in, again io.Reader) (*Manifest, error) {
 	var m Manifest
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := errors.Join(strict.Check(b), dec.Decode(&m)); err != nil {
+	dec := json.NewDecoder(in)
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return nil, errors.Join(errors.New("is no JSON object"), err)
+	}
+	// Names that stand twice, and such, are found when it is written again.
+	head := map[string]json.RawMessage{}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return nil, err
+		}
+		switch name {
+		case "leaves":
+			err = readList(dec, &m.Leaves)
+		case "files":
+			err = readList(dec, &m.Files)
+		default:
+			var value json.RawMessage
+			err = dec.Decode(&value)
+			head[name.(string)] = value // names of members are strings
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	text, err := json.Marshal(head)
+	if err != nil {
+		return nil, err
+	}
+	strict := json.NewDecoder(bytes.NewReader(text))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(&m); err != nil {
 		return nil, err
 	}
 	if m.Version != Version {
 		return nil, fmt.Errorf("is of version %d, and this program knows version %d", m.Version, Version)
 	}
-	if !bytes.Equal(m.marshal(), b) {
+	c := &comparer{in: bufio.NewReader(again)}
+	if err := m.write(c); err != nil || c.end() != nil {
 		return nil, errors.New("is not spelled as a manifest is")
 	}
 	return &m, nil
 }
 
-// describe lists the files, in the order given.
-func describe(files []file) []File {
-	list := make([]File, len(files))
-	for i, f := range files {
-		sum := sha256.Sum256(f.content)
-		list[i] = File{Name: f.name, Size: int64(len(f.content)), SHA256: hex.EncodeToString(sum[:])}
+func readList[T any](dec *json.Decoder, list *[]T) error {
+	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
+		return errors.Join(errors.New("is no list"), err)
 	}
-	return list
+	for dec.More() {
+		var element T
+		if err := dec.Decode(&element); err != nil {
+			return err
+		}
+		if len(*list) == maxFiles {
+			return fmt.Errorf("lists more than %d", maxFiles)
+		}
+		*list = append(*list, element)
+	}
+	_, err := dec.Token()
+	return err
+}
+
+// describe says of a file what a manifest does.
+func describe(m *member) File {
+	return File{Name: m.name, Size: m.size, SHA256: hex.EncodeToString(m.sum[:])}
 }
 
 // Names of the files of a pack.

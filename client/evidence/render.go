@@ -1,11 +1,12 @@
 package evidence
 
 import (
-	"bytes"
+	"bufio"
 	_ "embed"
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"io"
 	"strings"
 	"time"
 	"unicode"
@@ -13,26 +14,8 @@ import (
 	"github.com/escortlog/escortlog/client/audit"
 	"github.com/escortlog/escortlog/client/rules"
 	"github.com/escortlog/escortlog/client/view"
-	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
 )
-
-// directoryOf builds the key directory from the authority leaves of a pack.
-func directoryOf(leaves []numbered) (*event.Directory, error) {
-	d := event.NewDirectory()
-	for _, l := range leaves {
-		e, ev, err := parseLeaf(l.leaf)
-		if err != nil {
-			return nil, fmt.Errorf("leaf %d: %w", l.index, err)
-		}
-		if event.IsAuthority(ev.Type) {
-			if err := d.Apply(l.index, entry.LeafHash(l.leaf), e, ev); err != nil {
-				return nil, fmt.Errorf("leaf %d: %w", l.index, err)
-			}
-		}
-	}
-	return d, nil
-}
 
 // key is a key as it was registered at the size of the checkpoint.
 type key struct {
@@ -79,35 +62,37 @@ func keysOf(d *event.Directory) []key {
 	return list
 }
 
-// render makes everything in a pack that is made from its leaves, its manifest
-// (without the list of files) and its findings.
-func render(m *Manifest, r *audit.Report, leaves []numbered, d *event.Directory) ([]file, *view.Timeline, error) {
-	var chosen []int64
-	for _, l := range m.Leaves {
-		for _, what := range l.For {
-			if what == ForQuery {
-				chosen = append(chosen, l.Index)
-			}
+// derived is a file of a pack that is made from its leaves.
+type derived struct {
+	name  string
+	write func(io.Writer) error
+}
+
+// keysFile lists the keys that are registered at the size of the checkpoint.
+func keysFile(d *event.Directory) derived {
+	return derived{nameKeys, func(w io.Writer) error {
+		text, err := json.MarshalIndent(keysOf(d), "", " ")
+		if err == nil {
+			_, err = w.Write(append(text, '\n'))
 		}
-	}
-	t, err := timelineOf(m.Query, leaves, chosen)
-	if err != nil {
-		return nil, nil, err
-	}
-	keys := keysOf(d)
-	keysJSON, err := json.MarshalIndent(keys, "", " ")
-	if err != nil {
-		return nil, nil, err
-	}
-	var csv, html bytes.Buffer
+		return err
+	}}
+}
+
+// peopleFiles are the files for people: made from a timeline, the manifest
+// (without the list of files), the findings and the keys.
+func peopleFiles(m *Manifest, r *audit.Report, t *view.Timeline, d *event.Directory) []derived {
 	origin := &view.Origin{Log: m.Origin, Size: m.Head.Size, Root: m.Head.Root, Claims: m.Claims}
-	if err := t.Write(&csv, view.CSV, origin); err != nil {
-		return nil, nil, err
+	return []derived{
+		{nameReport, func(w io.Writer) error {
+			out := bufio.NewWriter(w)
+			if err := reportPage.Execute(out, page{Manifest: m, Report: r, Timeline: t, Keys: keysOf(d)}); err != nil {
+				return fmt.Errorf("writing the report: %w", err)
+			}
+			return out.Flush()
+		}},
+		{nameTimeline, func(w io.Writer) error { return t.Write(w, view.CSV, origin) }},
 	}
-	if err := reportPage.Execute(&html, page{Manifest: m, Report: r, Timeline: t, Keys: keys}); err != nil {
-		return nil, nil, fmt.Errorf("writing the report: %w", err)
-	}
-	return []file{{nameKeys, append(keysJSON, '\n')}, {nameTimeline, csv.Bytes()}, {nameReport, html.Bytes()}}, t, nil
 }
 
 // page is what the report is made from.

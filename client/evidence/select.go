@@ -113,24 +113,27 @@ func (s *Selector) Timeline() *view.Timeline {
 	return t
 }
 
-// numbered is a leaf and its index.
-type numbered struct {
-	index int64
-	leaf  []byte
+// newBuilder returns what makes the timeline of a question from the leaves of a
+// pack. chosen are the indexes that answer a question about a rule.
+func newBuilder(q Query, chosen []int64) *view.Builder {
+	if q.Kind != Rule {
+		return view.NewBuilder(q.Kind, q.ID)
+	}
+	return view.NewPick(q.ID, chosen)
 }
 
-// timelineOf makes the timeline of a question from the leaves of a pack. chosen
-// are the indexes that answer a question about a rule.
-func timelineOf(q Query, leaves []numbered, chosen []int64) (*view.Timeline, error) {
-	b := view.NewPick(q.ID, chosen)
-	if q.Kind != Rule {
-		b = view.NewBuilder(q.Kind, q.ID)
-	}
-	for _, l := range leaves {
-		if err := b.Add(l.index, l.leaf); err != nil {
-			return nil, err
+// chosen are the leaves that a manifest says were asked for.
+func (m *Manifest) chosen() (indexes []int64) {
+	for _, l := range m.Leaves {
+		if slices.Contains(l.For, ForQuery) {
+			indexes = append(indexes, l.Index)
 		}
 	}
+	return indexes
+}
+
+// timelineOf is what a builder has made of the leaves of a pack.
+func timelineOf(b *view.Builder, q Query) (*view.Timeline, error) {
 	from, to, err := q.bounds()
 	if err != nil {
 		return nil, err

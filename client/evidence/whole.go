@@ -16,16 +16,13 @@ import (
 // wholeLog serves the log that a pack with all leaves holds, as audits read it.
 type wholeLog struct {
 	note   []byte
-	leaves []numbered
+	leaf   func(index int64) ([]byte, error)
 	levels [][]tlog.Hash // the hashes of tiles of each level
 }
 
-func newWholeLog(note []byte, leaves []numbered) *wholeLog {
-	l := &wholeLog{note: note, leaves: leaves}
-	var hashes []tlog.Hash
-	for _, leaf := range leaves {
-		hashes = append(hashes, entry.LeafHash(leaf.leaf))
-	}
+// newWholeLog makes the tree over the leaf hashes.
+func newWholeLog(note []byte, hashes []tlog.Hash, leaf func(int64) ([]byte, error)) *wholeLog {
+	l := &wholeLog{note: note, leaf: leaf}
 	for len(hashes) > 0 {
 		l.levels = append(l.levels, hashes)
 		var up []tlog.Hash
@@ -51,12 +48,16 @@ func (l *wholeLog) Tile(_ context.Context, t tile.Tile) ([]byte, error) {
 }
 
 func (l *wholeLog) Bundle(_ context.Context, t tile.Tile) ([][]byte, error) {
-	if t.N < 0 || t.N*tile.Width+int64(t.W) > int64(len(l.leaves)) {
+	if len(l.levels) == 0 || t.N < 0 || t.N*tile.Width+int64(t.W) > int64(len(l.levels[0])) {
 		return nil, fmt.Errorf("%w: bundle %d", client.ErrMissing, t.N)
 	}
 	var out [][]byte
-	for _, leaf := range l.leaves[t.N*tile.Width:][:t.W] {
-		out = append(out, leaf.leaf)
+	for i := range int64(t.W) {
+		leaf, err := l.leaf(t.N*tile.Width + i)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", client.ErrUnavailable, err)
+		}
+		out = append(out, leaf)
 	}
 	return out, nil
 }
@@ -65,8 +66,23 @@ func (l *wholeLog) Bundle(_ context.Context, t tile.Tile) ([][]byte, error) {
 // report as it should stand in findings.json, and the leaves that answer.
 func (v *verifier) reaudit() (report *audit.Report, answer map[int64]bool, err error) {
 	m := v.Manifest
-	cfg := audit.Config{Log: newWholeLog(v.files[nameCheckpoint], v.leaves), Policy: v.policy}
-	if cfg.Rules, err = rules.Parse(v.files[nameRules]); err != nil {
+	s, err := NewSelector(m.Query)
+	if err != nil {
+		return nil, nil, err
+	}
+	hashes := make([]tlog.Hash, 0, len(m.Leaves))
+	for _, l := range m.Leaves {
+		raw, err := v.leaf(l.Index)
+		if err == nil {
+			err = s.Add(l.Index, raw)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		hashes = append(hashes, entry.LeafHash(raw))
+	}
+	cfg := audit.Config{Log: newWholeLog(v.Verified.Note, hashes, v.leaf), Policy: v.policy}
+	if cfg.Rules, err = rules.Parse(v.content(nameRules, maxInMemory)); err != nil {
 		return nil, nil, err
 	}
 	if m.Rules == rules.Default().Digest() {
@@ -82,15 +98,6 @@ func (v *verifier) reaudit() (report *audit.Report, answer map[int64]bool, err e
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := NewSelector(m.Query)
-	if err != nil {
-		return nil, nil, err
-	}
-	for _, l := range v.leaves {
-		if err := s.Add(l.index, l.leaf); err != nil {
-			return nil, nil, err
-		}
-	}
 	answer = map[int64]bool{}
 	if s.builder != nil {
 		for _, l := range s.Timeline().Lines {
@@ -103,20 +110,27 @@ func (v *verifier) reaudit() (report *audit.Report, answer map[int64]bool, err e
 	var on []int64
 	r.Rules.Verdicts, on, _ = relevant(m.Query, r.Rules.Verdicts, answer)
 	if s.builder == nil {
-		s.answerOf(on, v.leaves, answer)
+		err = s.answerOf(on, v.leaf, answer)
 	}
-	return r, answer, nil
+	return r, answer, err
 }
 
 // answerOf is the answer to a question about a rule: the leaves on which its
 // findings rest, and what speaks about them.
-func (s *Selector) answerOf(on []int64, leaves []numbered, answer map[int64]bool) {
+func (s *Selector) answerOf(on []int64, leaf func(int64) ([]byte, error), answer map[int64]bool) error {
 	for _, i := range on {
 		answer[i] = true
-		if _, ev, err := parseLeaf(leaves[i].leaf); err == nil {
-			for _, about := range s.about(i, entry.Identity(ev.Source, ev.ID)) {
-				answer[about] = true
-			}
+		raw, err := leaf(i)
+		if err != nil {
+			return err
+		}
+		_, ev, err := parseLeaf(raw)
+		if err != nil {
+			continue // no event speaks about what is none
+		}
+		for _, about := range s.about(i, entry.Identity(ev.Source, ev.ID)) {
+			answer[about] = true
 		}
 	}
+	return nil
 }

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +9,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/escortlog/escortlog/client"
 	"github.com/escortlog/escortlog/client/audit"
 	"github.com/escortlog/escortlog/client/evidence"
 	"github.com/escortlog/escortlog/client/rules"
@@ -70,6 +69,7 @@ func (o *queryOptions) query(whole bool) (q evidence.Query, err error) {
 type exportOptions struct {
 	query  queryOptions
 	audit  auditOptions
+	record recordOptions
 	all    bool
 	output string
 }
@@ -86,8 +86,15 @@ a timeline as CSV, and report.html for people, which prints well. manifest.json
 lists everything with its SHA-256.
 
 The same log, question, policy, rules and --at give the same bytes. The SHA-256 of
-the pack is printed: keep it elsewhere (an audit.exported event has a place for it),
-since whoever makes a pack could make another one, with less in it.
+the pack is printed: keep it elsewhere, since whoever makes a pack could make another
+one, with less in it.
+
+--record KEY keeps it in the log itself: an audit.exported event, signed with that key,
+names the question, the counts, the checkpoint, the SHA-256, and what the pack is for.
+It continues the numbers of --source, which nothing else may use meanwhile. The pack is
+put in its place only when the event is proven to be in the log, under the policy: no
+pack leaves unrecorded. An event without its pack can be left behind, where the disk or
+the network fails between the two.
 
 That nothing is missing from the answer (claim B) is proven to you now, by a full
 scan. A reader of the pack can prove that again only when all leaves are in it:
@@ -98,12 +105,15 @@ directory is added, and the proof that the log has only grown since.
 the audit of the log, but for findings, which are in the pack; nothing is written of
 a log that fails.`,
 		Example: `  escortlog export --system sys-storage-7 --from 2025-04-01 --to 2025-07-01 --policy policy.txt -o q2.zip
-  escortlog verify --policy policy.txt q2.zip`,
+  escortlog verify --policy policy.txt q2.zip
+  escortlog export --session s-17 --policy policy.txt -o s-17.zip \
+      --record auditor.key --source urn:example:auditor --exported-by p-77 --purpose "quarterly review"`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	o.query.addFlags(cmd)
 	o.audit.addQueryFlags(cmd)
+	o.record.addFlags(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.audit.state, "state", "", "`directory` of earlier audits; it is not changed")
 	f.BoolVar(&o.all, "all", false, "put all leaves into the pack, so that its reader can repeat the audit")
@@ -161,18 +171,49 @@ func (o *exportOptions) run(cmd *cobra.Command) error {
 		}
 	}
 	pack.Log = cfg.Log
-	var code int
-	if pack.Report, code, err = readWhole(cmd, cfg, selector); err != nil {
+	record, err := newRecorder(o.record, func() (*client.Submitter, error) {
+		return newSubmitter(&whole.connection, whole.policy, whole.timeout, cmd.ErrOrStderr())
+	})
+	if err != nil {
 		return err
 	}
-	content, m, err := evidence.Build(cmd.Context(), pack)
+	into := folders{selector}
+	if record != nil {
+		into = append(into, record)
+	}
+	// Before the long work: whether the pack can be written.
+	if info, err := os.Stat(o.output); err == nil && !info.Mode().IsRegular() {
+		return usageErrorf("-o %s is no file that could be replaced", o.output)
+	}
+	out, err := createAside(o.output, 0o600)
+	if err != nil {
+		return withCode(exitUsage, fmt.Errorf("-o %s: nothing can be written there: %w", o.output, err))
+	}
+	defer out.discard()
+	var code int
+	if pack.Report, code, err = readWhole(cmd, cfg, into); err != nil {
+		return err
+	}
+	shown := newProgress(cmd.ErrOrStderr(), "packed or verified")
+	pack.Progress = shown.add
+	built, err := evidence.Build(cmd.Context(), pack, out)
+	shown.done()
 	if err != nil {
 		return exportError(cmd.Context(), err)
 	}
-	if err := replaceFile(o.output, content, 0o600); err != nil {
+	var receipt *client.Receipt
+	if record == nil {
+		notRecorded(cmd.ErrOrStderr())
+	} else if receipt, err = record.record(cmd.Context(), built); err != nil {
 		return err
 	}
-	return o.report(cmd.OutOrStdout(), content, m, code)
+	if err := out.place((*os.File).Sync); err != nil {
+		if receipt != nil {
+			err = fmt.Errorf("the export was recorded as leaf %d, but its pack could not be put in its place: %w", receipt.Index, err)
+		}
+		return err
+	}
+	return o.report(cmd.OutOrStdout(), built, receipt, code)
 }
 
 // exportError gives an error of a pack its exit code.
@@ -190,11 +231,14 @@ func exportError(ctx context.Context, err error) error {
 	return withCode(proofCode(err), err)
 }
 
-func (o *exportOptions) report(w io.Writer, pack []byte, m *evidence.Manifest, code int) error {
-	sum := sha256.Sum256(pack)
+func (o *exportOptions) report(w io.Writer, built *evidence.Built, receipt *client.Receipt, code int) error {
+	m := built.Manifest
 	p := &printer{w: w}
-	p.line("pack", "%s, %d bytes", o.output, len(pack))
-	p.line("sha256", "%s", hex.EncodeToString(sum[:]))
+	p.line("pack", "%s, %d bytes", o.output, built.Size)
+	p.line("sha256", "%s", built.SHA256)
+	if receipt != nil {
+		p.line("recorded", "audit.exported, leaf %d, hash %s, proven under the policy", receipt.Index, receipt.LeafHash)
+	}
 	p.line("question", "%s", m.Query)
 	p.line("log", "%s, size %d, root %s", m.Origin, m.Head.Size, m.Head.Root)
 	printCounts(p, m)

@@ -45,21 +45,50 @@ func replaceFileSoon(name string, content []byte, mode fs.FileMode) error {
 	return writeAside(name, content, mode, func(*os.File) error { return nil })
 }
 
-func writeAside(name string, content []byte, mode fs.FileMode, sync func(*os.File) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(name), ".escortlog-*")
+func writeAside(name string, content []byte, mode fs.FileMode, sync func(*os.File) error) error {
+	f, err := createAside(name, mode)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Chmod(mode), sync(f), f.Close()); err != nil {
+	defer f.discard()
+	if _, err = f.Write(content); err == nil {
+		err = f.place(sync)
+	}
+	return err
+}
+
+// aside is a file that is being written beside the one whose place it takes.
+type aside struct {
+	*os.File
+	name string // whose place
+}
+
+func createAside(name string, mode fs.FileMode) (*aside, error) {
+	f, err := os.CreateTemp(filepath.Dir(name), ".escortlog-*")
+	if err != nil {
+		return nil, err
+	}
+	a := &aside{f, name}
+	if err := f.Chmod(mode); err != nil {
+		a.discard()
+		return nil, err
+	}
+	return a, nil
+}
+
+// place makes the file durable, as sync does, and puts it in its place.
+func (a *aside) place(sync func(*os.File) error) error {
+	if err := errors.Join(sync(a.File), a.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), name)
+	return os.Rename(a.Name(), a.name)
+}
+
+// discard removes the file where it was not placed.
+func (a *aside) discard() {
+	// After place both fail, since neither the file nor that name is there any more.
+	_ = a.Close()
+	_ = os.Remove(a.Name())
 }
 
 // mayReplace refuses to replace what this program did not write there: a file

@@ -54,12 +54,25 @@ func (o *verifyOptions) runPack(cmd *cobra.Command, name string) error {
 			return err
 		}
 	}
-	pack, err := readFile(nil, name, evidence.MaxPack)
+	pack, err := openFile(name)
 	if err != nil {
 		return err
 	}
-	r, err := evidence.Verify(cmd.Context(), pack, policy)
+	defer pack.Close()
+	info, err := pack.Stat()
 	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return usageErrorf("%s is not a regular file, and a pack is read more than once", name)
+	}
+	shown := newProgress(cmd.ErrOrStderr(), "verified")
+	r, err := evidence.VerifyProgress(cmd.Context(), pack, info.Size(), policy, shown.add)
+	shown.done()
+	switch {
+	case cmd.Context().Err() != nil:
+		return err
+	case err != nil:
 		return usageErrorf("--policy %s: %w", o.policy, err)
 	}
 	if o.sha256 != "" && !strings.EqualFold(o.sha256, r.SHA256) {
