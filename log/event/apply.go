@@ -62,9 +62,6 @@ func (d *Directory) adminsChanged(signed *signers, ev *Event) (func(int64), erro
 	if err != nil {
 		return nil, err
 	}
-	if err := signed.threshold(); err != nil {
-		return nil, err
-	}
 	var fresh []string
 	for _, a := range admins {
 		id := a.Key.KeyID()
@@ -122,9 +119,6 @@ func (d *Directory) keyRegistered(signed *signers, ev *Event) (func(int64), erro
 		return nil, err
 	}
 	if err := d.checkTypes("/data/types", data.Types); err != nil {
-		return nil, err
-	}
-	if err := signed.threshold(); err != nil {
 		return nil, err
 	}
 	if k, known := d.keys[data.KeyID]; known && k.Revoked != nil {
@@ -237,9 +231,6 @@ func (d *Directory) sourceRegistered(signed *signers, ev *Event) (func(int64), e
 	if err := d.checkTypes("/data/expected_types", data.ExpectedTypes); err != nil {
 		return nil, err
 	}
-	if err := signed.threshold(); err != nil {
-		return nil, err
-	}
 	if err := d.checkSource(data.Source); err != nil {
 		return nil, err
 	}
@@ -261,9 +252,6 @@ func (d *Directory) sourceRegistered(signed *signers, ev *Event) (func(int64), e
 func (d *Directory) sourceRetired(signed *signers, ev *Event) (func(int64), error) {
 	data, err := decode[sourceRetiredJSON](ev)
 	if err != nil {
-		return nil, err
-	}
-	if err := signed.threshold(); err != nil {
 		return nil, err
 	}
 	if s, ok := d.sources[data.Source]; !ok {

@@ -188,6 +188,12 @@ func TestThreshold(t *testing.T) {
 	w.refuse("administrators, the new one does not sign", w.sign(change, "a", "b"), Forbidden, SlugPossession)
 	w.refuse("administrators, another new key signs", w.sign(change, "a", "b", "e"), BadSignature, SlugUnknownKey)
 	w.refuse("administrators, an ordinary key signs too", w.sign(change, "a", "b", "d", "k"), Forbidden, SlugNotAdmin)
+	for name, payload := range map[string][]byte{"key": w.register("l", gateway), "administrators": change} {
+		// 403 comes before 422: what too few sign is not held against the schema.
+		bad := []byte(strings.Replace(string(payload), `"data":{`, `"data":{"unheard_of":1,`, 1))
+		w.refuse(name+", bad data, one signs", w.sign(bad, "a"), Forbidden, SlugThreshold)
+		w.refuse(name+", bad data", w.sign(bad, "a", "b"), Invalid, SlugSchema)
+	}
 	w.take("administrators", w.sign(change, "a", "c", "d"))
 	for name, proven := range map[string]bool{"a": true, "b": false, "c": false, "d": true} {
 		if k, _ := w.d.Key(w.key(name).KeyID()); k.Proven != proven || k.Active != (name != "c") {

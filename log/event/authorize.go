@@ -169,6 +169,11 @@ func (d *Directory) decideAuthority(e *entry.Entry, ev *Event) (apply func(index
 	if err := signed.check(); err != nil {
 		return nil, err
 	}
+	if ev.Type != TypeKeyRevoked { // one administrator may revoke
+		if err := signed.threshold(); err != nil {
+			return nil, err
+		}
+	}
 	if err := Validate(ev, false); err != nil {
 		return nil, err
 	}
@@ -225,8 +230,7 @@ func newSigners(d *Directory, e *entry.Entry) *signers {
 	return s
 }
 
-// check refuses revoked keys, and events that no administrator signed, before
-// their data is looked at.
+// check refuses revoked keys, and events that no administrator signed.
 func (s *signers) check() error {
 	for _, id := range s.others {
 		if k, ok := s.d.keys[id]; ok && k.Revoked != nil {
