@@ -7,8 +7,9 @@ import (
 	"strings"
 )
 
-// ReadAuth says who may read what holds names and countries: entry bundles and
-// /v1/entries. Checkpoint and hash tiles stay open, for witnesses.
+// ReadAuth says who may read what holds names and countries: entry bundles,
+// /v1/entries, and GET /v1/events, which tells whether an event is logged.
+// Checkpoint and hash tiles stay open, for witnesses.
 type ReadAuth struct {
 	// Tokens, when there are any, are the bearer tokens (RFC 6750) that may
 	// read.

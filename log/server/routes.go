@@ -22,7 +22,7 @@ func (s *Server) routes() http.Handler {
 	}
 	r.PathPrefix("/tile/").Handler(s.instrument("tile", methods{"GET": s.getTile}))
 	handle("/checkpoint", "checkpoint", methods{"GET": s.getCheckpoint})
-	handle("/v1/events", "events", methods{"POST": s.postEvents, "GET": s.getEvents})
+	handle("/v1/events", "events", methods{"POST": s.postEvents, "GET": s.guarded(s.getEvents)})
 	handle("/v1/entries/{index}", "entry", methods{"GET": s.guarded(s.getEntry)})
 	handle("/v1/entries/{index}/proof", "proof", methods{"GET": s.guarded(s.getProof)})
 	handle("/v1/consistency", "consistency", methods{"GET": s.getConsistency})

@@ -465,6 +465,10 @@ func TestReadTokens(t *testing.T) {
 			}
 		}
 	}
+	const event = "/v1/events?source=x&id=y"
+	f.get(event).wantProblem(http.StatusUnauthorized, "read-unauthorized")
+	f.get(event, "Authorization", "Bearer first-token-of-ours").wantProblem(http.StatusNotFound, "event-not-found")
+	f.post(typeDSSE, f.signed()).want(http.StatusCreated)
 	for _, path := range []string{"/checkpoint", "/tile/0/000.p/1", "/v1/consistency?from=1&to=2", "/v1/log", "/readyz", "/"} {
 		f.get(path).want(http.StatusOK)
 	}
