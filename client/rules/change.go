@@ -24,15 +24,13 @@ func (e *Engine) addToChange(id string, f *fact) {
 		c = &change{id: id}
 		e.changes[id] = c
 	}
-	c.facts = append(c.facts, f)
+	c.remember(f)
 	c.last = f.leaf
 	if !c.queued {
 		c.queued = true
 		e.due.push(dueItem{at: e.forgotten(c), id: id})
 	}
 	switch d := f.data.(type) {
-	case *changeApproved, *changeRejected, *emergency:
-		c.said = append(c.said, f)
 	case *applied:
 		e.bringInto(d.Targets, d.Digest)
 		if d.SessionID != "" {
@@ -42,6 +40,14 @@ func (e *Engine) addToChange(id string, f *fact) {
 		if d.Restored != "" {
 			e.bringInto(d.Targets, d.Restored)
 		}
+	}
+}
+
+func (c *change) remember(f *fact) {
+	c.facts = append(c.facts, f)
+	switch f.data.(type) {
+	case *changeApproved, *changeRejected, *emergency:
+		c.said = append(c.said, f)
 	}
 }
 

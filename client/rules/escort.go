@@ -61,6 +61,26 @@ func (w *pastWork) open(escort string, s *session) {
 	w.at[escort][s.id] = s
 }
 
+// close forgets a session for everybody who was said to escort it, also by a
+// second start, which makes no shift.
+func (w *pastWork) close(s *session) {
+	for _, f := range s.roster {
+		escort := ""
+		switch d := f.data.(type) {
+		case *started:
+			if d.Escort != nil {
+				escort = d.Escort.Ref
+			}
+		case *handedOff:
+			escort = d.To.Ref
+		}
+		delete(w.at[escort], s.id)
+		if len(w.at[escort]) == 0 {
+			delete(w.at, escort)
+		}
+	}
+}
+
 // all returns every shift of an escort that is remembered.
 func (w *pastWork) all(escort string) []shift {
 	list := slices.Clone(w.done[escort])
@@ -80,17 +100,14 @@ func (e *Engine) settleWork(s *session, at time.Time) {
 	for _, sh := range shifts {
 		e.overload(e.board, sh, e.work.all(sh.escort), at)
 	}
+	e.work.close(s)
 	for _, sh := range shifts {
 		open := e.work.at[sh.escort]
-		delete(open, s.id)
 		oldest := e.now.Add(-e.cfg.Late.of())
 		for _, o := range open {
 			for _, f := range o.facts {
 				oldest = earliest(oldest, f.t)
 			}
-		}
-		if len(open) == 0 {
-			delete(e.work.at, sh.escort)
 		}
 		done := slices.DeleteFunc(append(e.work.done[sh.escort], sh), func(x shift) bool { return !x.to.IsZero() && x.to.Before(oldest) })
 		if e.work.done[sh.escort] = done; len(done) == 0 {

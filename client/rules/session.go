@@ -47,12 +47,7 @@ func (e *Engine) addToSession(id string, f *fact) {
 	}
 	s := e.sessionOf(id)
 	switch d := f.data.(type) {
-	case *approved:
-		s.grants = append(s.grants, f)
-	case *ended:
-		s.roster = append(s.roster, f)
 	case *started:
-		s.roster = append(s.roster, f)
 		e.registry.complete(&d.Target)
 		if d.Escort != nil {
 			e.work.open(d.Escort.Ref, s)
@@ -62,7 +57,6 @@ func (e *Engine) addToSession(id string, f *fact) {
 			e.registry.complete(d.Target)
 		}
 	case *handedOff:
-		s.roster = append(s.roster, f)
 		if d.Accepted {
 			e.work.open(d.To.Ref, s)
 		}
@@ -71,11 +65,21 @@ func (e *Engine) addToSession(id string, f *fact) {
 	case *staged:
 		e.nameScript(s, f, d)
 	}
-	s.facts = append(s.facts, f)
+	s.remember(f)
 	s.last = f.leaf
 	if !s.queued {
 		s.queued = true
 		e.due.push(dueItem{at: e.settled(s), session: true, id: id})
+	}
+}
+
+func (s *session) remember(f *fact) {
+	s.facts = append(s.facts, f)
+	switch f.data.(type) {
+	case *approved:
+		s.grants = append(s.grants, f)
+	case *started, *handedOff, *ended:
+		s.roster = append(s.roster, f)
 	}
 }
 
