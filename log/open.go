@@ -190,8 +190,8 @@ func (l *Log) loadIdentities(ctx context.Context, size int64) error {
 }
 
 func (l *Log) loadEvidence(ctx context.Context) error {
-	return ReadEvidence(ctx, l.cfg.Store, func(e Evidence) error {
-		l.evidence.took(e)
+	return scanEvidence(ctx, l.cfg.Store, func(slot int, e Evidence) error {
+		l.evidence.took(slot, e)
 		return nil
 	})
 }

@@ -17,7 +17,8 @@ func newEvidenceCommand() *cobra.Command {
 		Long: `Prints, one JSON object a line, what the log refused and kept because it proves
 something: events whose source had logged another event under the same id
 (identity-conflict), checkpoints under the log's own name that contradict it
-(contradiction). The newest thousand are kept. The log must not be running.`,
+(contradiction). About a thousand are kept, of each signer the newest; "by" is the
+keyid of the signer whose share of them a record takes. The log must not be running.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			signers, err := data.signers()
@@ -44,12 +45,13 @@ something: events whose source had logged another event under the same id
 type evidenceRecord struct {
 	Seq    int64     `json:"seq"` // counts over the life of the log
 	Kind   string    `json:"kind"`
+	By     string    `json:"by,omitempty"` // keyid; absent where nobody in particular signed
 	Time   time.Time `json:"time"` // when it was kept
 	Record any       `json:"record"`
 }
 
 func evidenceLine(e log.Evidence) evidenceRecord {
-	line := evidenceRecord{Seq: e.Seq, Kind: e.Kind, Time: e.Time, Record: string(e.Record)}
+	line := evidenceRecord{Seq: e.Seq, Kind: e.Kind, By: e.By, Time: e.Time, Record: string(e.Record)}
 	if json.Valid(e.Record) {
 		line.Record = json.RawMessage(e.Record)
 	}

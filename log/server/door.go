@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -313,7 +314,7 @@ func (d *door) known(ctx context.Context, c *candidate) {
 		position.Existing = true
 		c.position, c.err = position, nil
 	case toRefusal(c.err).status() != http.StatusUnauthorized:
-		c.err = d.conflict(c, position.Index)
+		c.err = d.conflict(c, position.Index, c.err)
 	}
 }
 
@@ -324,7 +325,7 @@ func (d *door) waited(c *candidate, err error) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &conflict):
-		return d.conflict(c, conflict.Index)
+		return d.conflict(c, conflict.Index, nil)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return refuse("commit-timeout", "The event was not durable in time. It may become so: send the same bytes again.").after(time.Second).because(err)
 	default:
@@ -349,15 +350,31 @@ func poolRefusal(err error) error {
 }
 
 // conflict refuses c, because its source and id stand at index first with other
-// content, and keeps it as evidence that the source told two stories.
-func (d *door) conflict(c *candidate, first int64) error {
-	record, err := json.Marshal(conflictRecord{
-		Source: c.event.Source, ID: c.event.ID, Index: first, Envelope: c.entry.Envelope().Marshal(),
-	})
+// content, and keeps it as evidence, with who signed it: identity is judged
+// before the directory, so that need not have been somebody who may speak for
+// the source. otherwise is why the event would have been refused anyway, or nil.
+func (d *door) conflict(c *candidate, first int64, otherwise error) error {
+	record := conflictRecord{
+		Source: c.event.Source, ID: c.event.ID, Index: first,
+		Signers: make([]string, len(c.entry.Signatures)), Envelope: c.entry.Envelope().Marshal(),
+	}
+	for i, s := range c.entry.Signatures {
+		record.Signers[i] = s.KeyID
+	}
+	if otherwise != nil {
+		record.Refused = toRefusal(otherwise).slug
+	}
+	text, err := json.Marshal(record)
 	if err != nil {
 		return fmt.Errorf("writing evidence: %w", err)
 	}
-	d.log.KeepEvidence(EvidenceConflict, record)
+	// Whoever signed pays for the place. What nobody signed shares one account:
+	// sources cost nothing to invent.
+	by := ""
+	if len(record.Signers) > 0 {
+		by = slices.Min(record.Signers)
+	}
+	d.log.KeepEvidenceBy(EvidenceConflict, by, text)
 	r := refuse("identity-conflict", "Source %q logged id %q at index %d with other content. What was sent now is kept as evidence.", c.event.Source, c.event.ID, first)
 	r.index = &first
 	return r
@@ -365,8 +382,15 @@ func (d *door) conflict(c *candidate, first int64) error {
 
 // conflictRecord is what is kept of a refused event.
 type conflictRecord struct {
-	Source   string          `json:"source"`   // of the event
-	ID       string          `json:"id"`       // of the event
-	Index    int64           `json:"index"`    // of the leaf it contradicts
+	Source  string   `json:"source"`  // that the event names
+	ID      string   `json:"id"`      // of the event
+	Index   int64    `json:"index"`   // of the leaf it contradicts
+	Signers []string `json:"signers"` // keyids, all verified; nobody else is accused of anything
+
+	// Refused is the slug of what else the directory or the schema had against
+	// the event, such as wrong-source where the signers may not speak for the
+	// source; empty: nothing.
+	Refused string `json:"refused,omitempty"`
+
 	Envelope json.RawMessage `json:"envelope"` // what was refused, as a DSSE envelope
 }

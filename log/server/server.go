@@ -22,7 +22,7 @@ import (
 type Log interface {
 	Add(*log.Submission) (*log.Pending, error)
 	Lookup(ctx context.Context, identity [32]byte) (first log.Position, content [32]byte, err error)
-	KeepEvidence(kind string, record []byte)
+	KeepEvidenceBy(kind, by string, record []byte)
 
 	AuthorityCovered() int64
 	AuthorityLeaves(ctx context.Context, from int64) ([]log.IndexedLeaf, error)
@@ -57,8 +57,9 @@ type Config struct {
 
 	Limits Limits
 
-	// ReadAuth guards what holds names and countries: entry bundles and
-	// /v1/entries. The zero value leaves them open.
+	// ReadAuth guards what holds names and countries, or tells that they are
+	// logged: entry bundles, /v1/entries, and the look-up of events. The zero
+	// value leaves them open.
 	ReadAuth ReadAuth
 
 	// TrustedProxies are the peers whose X-Forwarded-For is believed when a

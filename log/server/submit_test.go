@@ -136,7 +136,8 @@ func TestConflict(t *testing.T) {
 	// Evidence is written behind the answer; the next commit carries it.
 	f.post(typeDSSE, f.signed()).want(http.StatusCreated)
 	record := f.evidence(1)[0]
-	if record.Index != r.Index || record.Source != testGateway || !bytes.Equal(record.Envelope, other) {
+	if record.Index != r.Index || record.Source != testGateway || !bytes.Equal(record.Envelope, other) ||
+		!slices.Equal(record.Signers, []string{publicKey(t, f.gateway).KeyID()}) || record.Refused != "" {
 		t.Errorf("evidence %+v", record)
 	}
 
@@ -158,6 +159,33 @@ func TestConflictBeforeDirectory(t *testing.T) {
 	f.post(typeDSSE, f.envelope(f.payload(a, pausedData), f.gateway)).want(http.StatusCreated)
 	f.post(typeDSSE, f.envelope(f.payload(a, pausedData), console)).wantProblem(http.StatusConflict, "identity-conflict")
 	f.post(typeDSSE, f.envelope(f.payload(paused(testGateway), pausedData), console)).wantProblem(http.StatusForbidden, event.SlugWrongSource)
+
+	// The evidence does not accuse the gateway of what the console signed.
+	f.post(typeDSSE, f.signed()).want(http.StatusCreated)
+	record := f.evidence(1)[0]
+	if !slices.Equal(record.Signers, []string{publicKey(t, console).KeyID()}) || record.Refused != event.SlugWrongSource {
+		t.Errorf("evidence %+v", record)
+	}
+}
+
+// TestConflictsArePaidForBySigner: evidence counts against whoever signed it, so
+// that one key cannot drive out what others did.
+func TestConflictsArePaidForBySigner(t *testing.T) {
+	f := newFixture(t, setup{})
+	console := testKey("console")
+	f.register(console, testConsole)
+	a := paused(testGateway)
+	f.post(typeDSSE, f.envelope(f.payload(a, pausedData), f.gateway)).want(http.StatusCreated)
+	f.post(typeDSSE, f.envelope(f.payload(a, pausedData), f.gateway, console)).wantProblem(http.StatusConflict, "identity-conflict")
+	f.post(typeDSSE, f.envelope(f.payload(a, pausedData), console)).wantProblem(http.StatusConflict, "identity-conflict")
+	f.post(typeDSSE, f.signed()).want(http.StatusCreated)
+	f.evidence(2)
+	ids := []string{publicKey(t, f.gateway).KeyID(), publicKey(t, console).KeyID()}
+	var by []string
+	f.must(f.log.Evidence(t.Context(), func(e log.Evidence) error { by = append(by, e.By); return nil }))
+	if want := []string{slices.Min(ids), ids[1]}; !slices.Equal(by, want) {
+		t.Errorf("paid for by %q, want %q", by, want)
+	}
 }
 
 // evidence returns the conflicts kept, n of them.
