@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/escortlog/escortlog/storage"
 )
 
@@ -303,6 +305,47 @@ func TestWaitForWriterEnds(t *testing.T) {
 	s.writer <- token
 	if err := <-closed; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWrittenAhead: small commits, but for one in hundreds, have no new block of the
+// WAL allocated, in this WAL and in the next.
+func TestWrittenAhead(t *testing.T) {
+	s := openSmall(t)
+	var head []byte
+	commit := func() {
+		t.Helper()
+		next := append(bytes.Clone(head), 'x')
+		put := []storage.KV{{Key: next, Value: make([]byte, 700)}}
+		if err := s.Commit(t.Context(), &storage.Batch{OldHead: head, NewHead: next, Put: put}); err != nil {
+			t.Fatal(err)
+		}
+		head = next
+	}
+	allocated := func() int64 {
+		t.Helper()
+		files, err := listFiles(s.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var st unix.Stat_t
+		if err := unix.Stat(files.wals[len(files.wals)-1].path, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Blocks
+	}
+	for range 2 {
+		commit()
+		before := allocated()
+		for range 100 {
+			commit()
+		}
+		if after := allocated(); after != before {
+			t.Errorf("%d blocks of 512 bytes before 100 small commits, %d after", before, after)
+		}
+		if err := s.Reclaim(t.Context()); err != nil { // begins a new one
+			t.Fatal(err)
+		}
 	}
 }
 

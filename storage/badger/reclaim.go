@@ -149,7 +149,7 @@ func (s *Store) flush() error {
 	if err := s.db.DropPrefix(marker); err != nil {
 		return err
 	}
-	s.sinceFlush = 0
+	s.sinceFlush, s.ahead = 0, 0
 	if err := s.tripped.err(); err != nil {
 		return err
 	}

@@ -74,6 +74,7 @@ type Store struct {
 	pin     *pin    // delays the removal of files
 	written int64   // bytes committed since the last reclaim
 	buffer  []byte  // the sealed values of the last commit
+	ahead   int64   // bytes of the WAL that are there as zeros, about
 
 	// sinceFlush is no less than what the memtable holds, in bytes: below half
 	// of memTableSize there is no other one.

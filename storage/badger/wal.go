@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/escortlog/escortlog/storage"
 )
 
 // savedEnding is that of a copy of a WAL, complete and durable.
@@ -157,4 +159,50 @@ func forgetCached(dir string) error {
 		}
 	}
 	return nil
+}
+
+// walAhead is how much of the WAL is written in advance, in bytes.
+const walAhead = 256 << 10
+
+// writeAhead writes zeros where the next commits will stand in the WAL, which is
+// sparse, before a commit of so many bytes. The sync of a small commit then writes one
+// block, and not also the file system's journal, for a block that is allocated. Where
+// it does not work nothing breaks.
+func (s *Store) writeAhead(bytes int64) {
+	if s.ahead -= bytes; s.ahead > 0 {
+		return
+	}
+	files, err := listFiles(s.dir)
+	if err != nil || len(files.wals) == 0 {
+		return
+	}
+	f, err := os.OpenFile(files.wals[len(files.wals)-1].path, os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	// No commit is under way: what has not been written now is zero, and stays so.
+	hole, err := f.Seek(0, unix.SEEK_HOLE)
+	if err != nil || hole+walAhead > memTableSize {
+		return
+	}
+	if _, err := f.Seek(hole, unix.SEEK_DATA); !errors.Is(err, unix.ENXIO) {
+		return // a file system that makes holes of zeros that are written
+	}
+	if _, err := f.WriteAt(make([]byte, walAhead), hole); err == nil {
+		s.ahead = walAhead
+	}
+}
+
+// walBytes returns how many bytes a batch takes in the WAL, at most.
+func walBytes(b *storage.Batch) int64 {
+	const perKey = 48                                            // prefix, version, lengths, checksums
+	n := int64(2*perKey + len(storage.HeadKey) + len(b.NewHead)) // and the end
+	for _, kv := range b.Put {
+		n += perKey + int64(len(kv.Key)+min(len(kv.Value), valueThreshold))
+	}
+	for _, key := range b.Delete {
+		n += perKey + int64(len(key))
+	}
+	return n
 }
