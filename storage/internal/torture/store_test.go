@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -41,8 +42,9 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// valueSizes are those of the values of a commit, in bytes.
-var valueSizes = []int{100, 2000, 30_000}
+// valueSizes are those of the values of a commit, in bytes: enough short ones for many
+// pages of the WAL, so that a power cut tears it.
+var valueSizes = append(slices.Repeat([]int{900}, 20), 100, 2000, 30_000)
 
 // useStore prints the head, having read what was committed with it, commits until that
 // fails, prints each new head, and ends without closing.
