@@ -201,10 +201,9 @@ func TestE2ETortureOpenings(t *testing.T) {
 	s := newStoreDisk(t)
 	newest, kinds := 0, [2]int{}
 	for n := range cuts {
-		kind := min(random.IntN(3), 1) // two of three during the opening
-		in := 1 + random.IntN(50)
-		if kind == 0 {
-			in += random.IntN(300)
+		kind, in := 1, 1+random.IntN(60)
+		if n%3 == 0 {
+			kind, in = 0, 60+random.IntN(200)
 		}
 		opened, acked, err := s.use(1000, s.disk.CutAt(in))
 		if err != nil || opened >= 0 && (opened < newest || opened > newest+1) {
