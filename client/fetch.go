@@ -53,8 +53,8 @@ func (e *IntegrityError) Unwrap() error { return e.Err }
 type Fetcher struct {
 	// URL is the log's prefix, as "https://log.example.org".
 	URL string
-	// HTTP is the client to use; nil means http.DefaultClient. A client
-	// certificate belongs to its transport.
+	// HTTP is the client to use; nil means one like http.DefaultClient that follows
+	// no redirect to another host. A client certificate belongs to its transport.
 	HTTP *http.Client
 	// Token is sent as a bearer token where it is not empty.
 	Token string
@@ -195,7 +195,7 @@ func (f *Fetcher) once(ctx context.Context, path string, most int) ([]byte, erro
 	}
 	client := f.HTTP
 	if client == nil {
-		client = http.DefaultClient
+		client = defaultClient
 	}
 	resp, err := client.Do(req)
 	if err != nil {

@@ -36,7 +36,8 @@ const (
 type Submitter struct {
 	// URL of the log, as "https://log.example.org".
 	URL string
-	// HTTP is the client to use; nil means http.DefaultClient.
+	// HTTP is the client to use; nil means one like http.DefaultClient that follows
+	// no redirect to another host.
 	HTTP *http.Client
 	// Policy is what a receipt must satisfy: the log's own signature, the
 	// origin, and the quorum of witnesses. Without a policy a receipt proves
@@ -264,7 +265,7 @@ func (s *Submitter) take(ctx context.Context, events []outgoing, answer []byte) 
 		return nil, &ReceiptError{Index: -1, Evidence: answer, Err: fmt.Errorf("%d events were sent and %d answered", len(events), len(batch.Entries))}
 	}
 	var failed error
-	deadline := s.clock().Add(s.wait()) // for all of them together
+	wait := &waiting{deadline: s.clock().Add(s.wait())} // for all of them together
 	for i, raw := range batch.Entries {
 		e := events[i]
 		var head struct{ Status int }
@@ -277,7 +278,7 @@ func (s *Submitter) take(ctx context.Context, events []outgoing, answer []byte) 
 		case head.Status >= 400:
 			e.result.Err = &RefusedError{Problem: problemOf(raw)}
 		default:
-			e.result.Receipt, e.result.Err = s.receipt(ctx, deadline, e.envelope, raw, batch.Checkpoint)
+			e.result.Receipt, e.result.Err = s.receipt(ctx, wait, e.envelope, raw, batch.Checkpoint)
 			if e.result.Err != nil && failed == nil {
 				failed = e.result.Err
 			}

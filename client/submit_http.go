@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 const (
@@ -44,15 +45,32 @@ type Problem struct {
 // Slug is the last part of Type.
 func (p Problem) Slug() string { return strings.TrimPrefix(p.Type, "urn:escortlog:problem:") }
 
+// String is the problem for people: short, and without what would move a
+// terminal's cursor, since a server that nobody trusts chose the words.
 func (p Problem) String() string {
 	text := p.Detail
 	if text == "" {
 		text = p.Title
 	}
 	if p.Pointer != "" {
-		text = "at " + p.Pointer + ": " + text
+		text = "at " + shown(p.Pointer) + ": " + text
 	}
-	return fmt.Sprintf("%d %s: %s", p.Status, p.Slug(), text)
+	return fmt.Sprintf("%d %s: %s", p.Status, shown(p.Slug()), shown(text))
+}
+
+// shown keeps what can be printed of the beginning of a text.
+func shown(s string) string {
+	const most = 1000
+	tail := ""
+	if len(s) > most {
+		s, tail = s[:most], "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s) + tail
 }
 
 // parseProblem reads the body of an answer as a problem document.
@@ -160,7 +178,7 @@ func (s *Submitter) once(ctx context.Context, method, path string, body []byte, 
 	req.Header.Set("User-Agent", DefaultUserAgent)
 	client := s.HTTP
 	if client == nil {
-		client = http.DefaultClient
+		client = defaultClient
 	}
 	resp, err := client.Do(req)
 	if err != nil {
@@ -197,6 +215,15 @@ func (s *Submitter) logger() *slog.Logger {
 	}
 	return slog.New(slog.DiscardHandler)
 }
+
+// defaultClient follows no redirect to another host, which nobody named: a signed
+// event, or a token, would go there.
+var defaultClient = &http.Client{CheckRedirect: func(req *http.Request, via []*http.Request) error {
+	if first := via[0].URL; req.URL.Scheme != first.Scheme || req.URL.Host != first.Host || len(via) >= 10 {
+		return fmt.Errorf("the server redirects to %s", req.URL.Redacted())
+	}
+	return nil
+}}
 
 // excerpt is the beginning of an answer for a message.
 func excerpt(b []byte) string {

@@ -15,14 +15,31 @@ import (
 	"github.com/escortlog/escortlog/log/event"
 )
 
+// waiting is how long a batch waits for what its answer lacks. A log that does not
+// answer about one event is not asked about the next two hundred.
+type waiting struct {
+	deadline time.Time
+	away     error // why the log is not asked any more; nil: it is
+}
+
+// ask sends a request about one event of a batch.
+func (s *Submitter) ask(ctx context.Context, w *waiting, path, accept string) (int, http.Header, []byte, error) {
+	if w.away != nil {
+		return 0, nil, nil, w.away
+	}
+	status, header, answer, err := s.do(ctx, s.patience(), http.MethodGet, path, nil, http.Header{"Accept": {accept}})
+	w.away = err
+	return status, header, answer, err
+}
+
 // receipt verifies what the log answered for one event, and asks for a proof
 // where the answer came before one.
-func (s *Submitter) receipt(ctx context.Context, deadline time.Time, v *entry.Envelope, raw []byte, note string) (*Receipt, error) {
+func (s *Submitter) receipt(ctx context.Context, wait *waiting, v *entry.Envelope, raw []byte, note string) (*Receipt, error) {
 	var a entryAnswer
 	if err := json.Unmarshal(raw, &a); err != nil {
 		return nil, &ReceiptError{Index: -1, Evidence: raw, Err: err}
 	}
-	leaf, err := s.leaf(ctx, v, &a)
+	leaf, err := s.leaf(ctx, wait, v, &a)
 	if err != nil {
 		if errors.Is(err, ErrUnavailable) || ctx.Err() != nil {
 			return nil, err
@@ -40,13 +57,13 @@ func (s *Submitter) receipt(ctx context.Context, deadline time.Time, v *entry.En
 			return nil, &ReceiptError{Index: a.Index, Evidence: proof.Marshal(), Err: err}
 		}
 	}
-	return s.awaitProof(ctx, deadline, r)
+	return s.awaitProof(ctx, wait, r)
 }
 
 // leaf returns the leaf that the answer is about. It is rebuilt from the bytes
 // that were submitted; the server contributes nothing but the time, which the
 // leaf hash covers.
-func (s *Submitter) leaf(ctx context.Context, v *entry.Envelope, a *entryAnswer) ([]byte, error) {
+func (s *Submitter) leaf(ctx context.Context, wait *waiting, v *entry.Envelope, a *entryAnswer) ([]byte, error) {
 	if a.Index < 0 {
 		return nil, errors.New("the index is negative")
 	}
@@ -63,14 +80,13 @@ func (s *Submitter) leaf(ctx context.Context, v *entry.Envelope, a *entryAnswer)
 	}
 	// The log held the event already. The leaf then bears the signatures that
 	// came first, and those may differ from today's in their bytes or order.
-	return s.earlierLeaf(ctx, e, a)
+	return s.earlierLeaf(ctx, wait, e, a)
 }
 
 // earlierLeaf fetches the leaf of an event that was logged before, and accepts
 // it only when it holds the same payload under valid signatures of the same keys.
-func (s *Submitter) earlierLeaf(ctx context.Context, e *entry.Entry, a *entryAnswer) ([]byte, error) {
-	status, _, leaf, err := s.do(ctx, s.patience(), http.MethodGet, fmt.Sprintf("/v1/entries/%d", a.Index), nil,
-		http.Header{"Accept": {"application/octet-stream"}})
+func (s *Submitter) earlierLeaf(ctx context.Context, wait *waiting, e *entry.Entry, a *entryAnswer) ([]byte, error) {
+	status, _, leaf, err := s.ask(ctx, wait, fmt.Sprintf("/v1/entries/%d", a.Index), "application/octet-stream")
 	if err != nil {
 		return nil, err
 	}
@@ -164,11 +180,10 @@ func (s *Submitter) checkpoint(note []byte) (checkpoint.Checkpoint, *checkpoint.
 
 // awaitProof asks for the proof of a logged event until one satisfies the
 // policy or the deadline has come.
-func (s *Submitter) awaitProof(ctx context.Context, deadline time.Time, r *Receipt) (*Receipt, error) {
+func (s *Submitter) awaitProof(ctx context.Context, wait *waiting, r *Receipt) (*Receipt, error) {
 	next := firstPause
 	for {
-		status, header, answer, err := s.do(ctx, s.patience(), http.MethodGet, fmt.Sprintf("/v1/entries/%d/proof", r.Index), nil,
-			http.Header{"Accept": {"text/plain"}})
+		status, header, answer, err := s.ask(ctx, wait, fmt.Sprintf("/v1/entries/%d/proof", r.Index), "text/plain")
 		if err != nil {
 			return r.orNil(), err
 		}
@@ -190,7 +205,7 @@ func (s *Submitter) awaitProof(ctx context.Context, deadline time.Time, r *Recei
 		if d == 0 {
 			d, next = next, min(2*next, maxPause)
 		}
-		if s.clock().Add(d).After(deadline) {
+		if s.clock().Add(d).After(wait.deadline) {
 			return r.orNil(), s.noProof(r)
 		}
 		if err := s.pause(ctx, d); err != nil {
