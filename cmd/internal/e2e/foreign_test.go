@@ -91,7 +91,7 @@ func (l *tesseraLog) append(t *testing.T, policyFile string, entries int) {
 }
 
 // fsck runs Tessera's fsck over a log. Its exit code says nothing; only its last words do.
-func fsck(t *testing.T, logURL, vkey string) (success bool, size int64, all string) {
+func fsck(t testing.TB, logURL, vkey string) (success bool, size int64, all string) {
 	t.Helper()
 	key := write(t, t.TempDir(), "vkey", vkey)
 	_, all, _ = try(t, "", "fsck", "--storage_url", logURL+"/", "--public_key", key, "--ui=false", "-N", "8")
@@ -209,7 +209,7 @@ func readersRefuse(t *testing.T, logURL, vkey, policyFile string) {
 type witnessLine struct{ name, vkey, url string }
 
 // policy writes a tlog-policy in which every one of the witnesses has to cosign.
-func policy(t *testing.T, logLine string, witnesses ...witnessLine) string {
+func policy(t testing.TB, logLine string, witnesses ...witnessLine) string {
 	t.Helper()
 	var b strings.Builder
 	fmt.Fprintf(&b, "log %s\n", logLine)

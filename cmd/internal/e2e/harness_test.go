@@ -29,6 +29,9 @@ var bin string
 const root = "../../.."
 
 func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		os.Exit(child(os.Args[1:]))
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "e2e-bin-")
 		if err != nil {
@@ -64,7 +67,7 @@ func build(dir string, packages ...string) error {
 }
 
 // built fails the test when the programs cannot be built.
-func built(t *testing.T, builds ...func() error) {
+func built(t testing.TB, builds ...func() error) {
 	t.Helper()
 	for _, b := range builds {
 		if err := b(); err != nil {
@@ -109,10 +112,18 @@ type process struct {
 
 // start starts a program in dir. At the end of the test it is asked to end, then killed, and what it printed is
 // shown if the test failed.
-func start(t *testing.T, dir, name string, args ...string) *process {
+func start(t testing.TB, dir, name string, args ...string) *process {
 	t.Helper()
-	p := &process{name: name, cmd: command(context.Background(), name, args...), done: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = dir, &p.out, &p.out
+	cmd := command(context.Background(), name, args...)
+	cmd.Dir = dir
+	return startCommand(t, name, cmd)
+}
+
+// startCommand is start for a command that was made already.
+func startCommand(t testing.TB, name string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{name: name, cmd: cmd, done: make(chan struct{})}
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("starting %s: %v", name, err)
 	}
@@ -123,7 +134,7 @@ func start(t *testing.T, dir, name string, args ...string) *process {
 	t.Cleanup(func() {
 		p.stop()
 		if t.Failed() {
-			t.Logf("%s %s printed:\n%s", name, strings.Join(args, " "), tail(p.out.String()))
+			t.Logf("%s printed:\n%s", strings.Join(cmd.Args, " "), tail(p.out.String()))
 		}
 	})
 	return p
@@ -142,7 +153,7 @@ func (p *process) stop() {
 
 // await calls ready every few milliseconds until it reports true. It fails the test when that does not happen in
 // time, or when the program ends first.
-func (p *process) await(t *testing.T, what string, ready func() bool) {
+func (p *process) await(t testing.TB, what string, ready func() bool) {
 	t.Helper()
 	if err := p.wait(what, ready); err != nil {
 		t.Fatal(err)
@@ -179,7 +190,7 @@ func tail(s string) string {
 }
 
 // try runs a program to its end and returns its standard output, everything it printed, and its exit code.
-func try(t *testing.T, stdin, name string, args ...string) (stdout, all string, code int) {
+func try(t testing.TB, stdin, name string, args ...string) (stdout, all string, code int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
@@ -206,13 +217,13 @@ func (w writers) Write(p []byte) (int, error) {
 }
 
 // must runs a program that has to succeed and returns its standard output.
-func must(t *testing.T, name string, args ...string) string {
+func must(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	return mustWith(t, "", name, args...)
 }
 
 // mustWith is must with something on standard input.
-func mustWith(t *testing.T, stdin, name string, args ...string) string {
+func mustWith(t testing.TB, stdin, name string, args ...string) string {
 	t.Helper()
 	stdout, all, code := try(t, stdin, name, args...)
 	if code != 0 {
@@ -222,7 +233,7 @@ func mustWith(t *testing.T, stdin, name string, args ...string) string {
 }
 
 // serving waits for the file in which a server leaves the address it listens on, and returns its URL.
-func serving(t *testing.T, p *process, listenFile string) string {
+func serving(t testing.TB, p *process, listenFile string) string {
 	t.Helper()
 	var addr string
 	p.await(t, "its address in "+listenFile, func() bool {
@@ -246,7 +257,7 @@ func serving(t *testing.T, p *process, listenFile string) string {
 }
 
 // freePort is a loopback address that nobody listened on a moment ago, for programs that cannot say which they got.
-func freePort(t *testing.T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -257,7 +268,7 @@ func freePort(t *testing.T) string {
 }
 
 // write puts text into a new file of the test's own folder and returns its path.
-func write(t *testing.T, dir, name, text string) string {
+func write(t testing.TB, dir, name, text string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -267,7 +278,7 @@ func write(t *testing.T, dir, name, text string) string {
 }
 
 // read is a file's text without the space around it.
-func read(t *testing.T, path string) string {
+func read(t testing.TB, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
