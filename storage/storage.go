@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // HeadKey is the key under which every driver keeps the head that [Batch]
@@ -25,6 +26,10 @@ var (
 	// ErrFull is returned by Commit when the driver refuses early because the
 	// disk is nearly full. Nothing was applied; free space and try again.
 	ErrFull = errors.New("storage: not enough free space to commit")
+
+	// ErrInvalid is returned by Commit for a batch that no store takes, see
+	// Batch.Check: a mistake of the caller. Nothing was applied.
+	ErrInvalid = errors.New("storage: batch is not valid")
 
 	// ErrCorrupt is wrapped by errors of Get and Scan, and by errors of
 	// opening, when stored bytes are not the ones that were written.
@@ -49,8 +54,8 @@ type Batch struct {
 	// head.
 	NewHead []byte
 
-	// Put are the keys to write. A key may stand in Put or in Delete, and only
-	// once.
+	// Put are the keys to write, of 1 to MaxKey bytes. A key may stand in Put or in
+	// Delete, and only once.
 	Put []KV
 
 	// Delete are the keys to remove; one that is not there is not an error.
@@ -74,6 +79,45 @@ func (b *Batch) Size() int64 {
 // Limits.Keys bounds.
 func (b *Batch) Keys() int { return len(b.Put) + len(b.Delete) + 1 }
 
+// MaxKey is the length of the longest key, in bytes.
+const MaxKey = 1024
+
+// Check is what every driver asks of a batch before it touches a byte of it. Its error
+// wraps ErrTooLarge for a batch beyond the limits, and ErrInvalid for one without a new
+// head, with a key that is empty, longer than MaxKey or the head's, or with one key
+// twice.
+func (b *Batch) Check(l Limits) error {
+	if b == nil || len(b.NewHead) == 0 {
+		return fmt.Errorf("%w: it has no new head", ErrInvalid)
+	}
+	if n, size := b.Keys(), b.Size(); n > l.Keys || size > l.Bytes {
+		return fmt.Errorf("%w: %d keys and %d bytes, the limits are %d and %d", ErrTooLarge, n, size, l.Keys, l.Bytes)
+	}
+	seen := make(map[string]struct{}, b.Keys())
+	seen[string(HeadKey)] = struct{}{}
+	check := func(key []byte) error {
+		if len(key) == 0 || len(key) > MaxKey {
+			return fmt.Errorf("%w: a key of %d bytes, keys have 1 to %d", ErrInvalid, len(key), MaxKey)
+		}
+		if _, ok := seen[string(key)]; ok {
+			return fmt.Errorf("%w: key %q is the head's or stands in it twice", ErrInvalid, key)
+		}
+		seen[string(key)] = struct{}{}
+		return nil
+	}
+	for _, kv := range b.Put {
+		if err := check(kv.Key); err != nil {
+			return err
+		}
+	}
+	for _, key := range b.Delete {
+		if err := check(key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Limits says how much one Commit takes.
 type Limits struct {
 	Bytes int64 // keys and values, as Batch.Size counts them
@@ -89,8 +133,8 @@ type Store interface {
 	// and returns nil only when it is durable: it survives a kill of the
 	// process and a loss of power.
 	//
-	// ErrHeadMoved, ErrTooLarge and ErrFull, and the context's error when it
-	// ended before the commit began, say that nothing was applied. After every
+	// ErrHeadMoved, ErrTooLarge, ErrInvalid and ErrFull, and the context's error
+	// when it ended before the commit began, say that nothing was applied. After every
 	// other error the outcome is unknown, and the store refuses further
 	// commits until it is opened again.
 	Commit(ctx context.Context, b *Batch) error

@@ -10,7 +10,6 @@ import (
 	engine "github.com/dgraph-io/badger/v4"
 
 	"github.com/escortlog/escortlog/storage"
-	"github.com/escortlog/escortlog/storage/internal/batch"
 )
 
 // recordOverhead is what a key takes in WAL and memtable beside its own bytes
@@ -18,12 +17,8 @@ import (
 const recordOverhead = 256
 
 // Commit implements storage.Store: one batch is one transaction of the engine.
-//
-// Beside the contract's errors it returns one for a batch that no store takes
-// (a key twice, too long, empty, or the head's; no new head): nothing was
-// applied then, and the store goes on.
 func (s *Store) Commit(ctx context.Context, b *storage.Batch) error {
-	if err := batch.Check(b, limits); err != nil {
+	if err := b.Check(limits); err != nil {
 		return err
 	}
 	if err := s.lockWriter(ctx); err != nil {

@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"github.com/escortlog/escortlog/storage"
-	"github.com/escortlog/escortlog/storage/internal/batch"
 )
 
 // Limits of one commit: what storage/badger takes by default.
@@ -165,7 +164,7 @@ func (s *Store) Commit(ctx context.Context, b *storage.Batch) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("storage/memory: commit not begun: %w", err)
 	}
-	if err := batch.Check(b, s.limits); err != nil {
+	if err := b.Check(s.limits); err != nil {
 		return err
 	}
 	if !bytes.Equal(head, b.OldHead) {

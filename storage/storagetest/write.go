@@ -118,13 +118,13 @@ func testInvalidBatches(t *testing.T, open Opener) {
 		"key too long":              {Put: []storage.KV{kv("a", "2"), kv(long, "x")}},
 	} {
 		b.OldHead, b.NewHead = w.head, []byte("new")
-		if err := s.Commit(t.Context(), b); err == nil {
-			t.Errorf("%s: accepted", name)
+		if err := s.Commit(t.Context(), b); !errors.Is(err, storage.ErrInvalid) {
+			t.Errorf("%s: %v, want ErrInvalid", name, err)
 		}
 	}
 	for _, head := range [][]byte{nil, {}} {
-		if err := s.Commit(t.Context(), &storage.Batch{OldHead: w.head, NewHead: head}); err == nil {
-			t.Errorf("no new head: accepted")
+		if err := s.Commit(t.Context(), &storage.Batch{OldHead: w.head, NewHead: head}); !errors.Is(err, storage.ErrInvalid) {
+			t.Errorf("no new head: %v, want ErrInvalid", err)
 		}
 	}
 	wantPairs(t, all(t, s), []storage.KV{kv("a", "1")})
