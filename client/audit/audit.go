@@ -9,6 +9,7 @@ import (
 	"github.com/escortlog/escortlog/client"
 	"github.com/escortlog/escortlog/client/rules"
 	"github.com/escortlog/escortlog/log/checkpoint"
+	"github.com/escortlog/escortlog/log/event"
 	"github.com/escortlog/escortlog/log/tile"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -65,6 +66,8 @@ type Config struct {
 	// Since leaves out of the report what rules found before it; they look at the
 	// whole log all the same.
 	Since time.Time
+
+	verify func(event.SigJob) error // nil: its own method
 }
 
 // Run audits a log. The report says everything about the log, also that it was
@@ -103,11 +106,9 @@ type auditor struct {
 	leafZero []byte           // where this run read it
 	unkept   error            // what is verified cannot be written to its file
 
-	rules    *rules.Engine // nil: none are judged
-	newest   int64         // ms, time of the newest leaf that they were given
-	caughtUp bool          // they were given what earlier runs verified
-	touched  bool          // state and rules may hold more than what passed
-	saved    bool          // all passed, and state holds it
+	rules   *judged // nil: none are judged
+	touched bool    // state and rules may hold more than what passed
+	saved   bool    // all passed, and state holds it
 }
 
 // maxFailures bounds how many failures are listed.
@@ -185,10 +186,8 @@ func (a *auditor) audit(ctx context.Context) error {
 		return err
 	}
 	a.touched = true
-	if !a.caughtUp || a.state.lost != nil {
-		if err := a.reread(ctx); err != nil {
-			return err
-		}
+	if err := a.reread(ctx); err != nil {
+		return err
 	}
 	err = a.replay(ctx)
 	if ctx.Err() == nil && a.unkept == nil {

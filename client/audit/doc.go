@@ -12,7 +12,9 @@
 // before is an integrity failure. Whatever proves a failure (both checkpoints,
 // the bytes that were served, leaves with their proofs) is written to a file.
 // The first run is checked like any other, only that there is nothing to be
-// consistent with. A Follower does the same again and again, and keeps in memory
+// consistent with. What the rules remember is kept too, in a file of its own that is
+// bound to the rules, to this program and to the tree; one that does not fit costs
+// reading all leaves again, and so does a set of identities that does not. A Follower does the same again and again, and keeps in memory
 // what it verified.
 //
 // The Report keeps apart what is proven about the protocol (verdicts), what

@@ -3,10 +3,11 @@ package audit
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"time"
 
-	"github.com/escortlog/escortlog/client/rules"
+	"github.com/escortlog/escortlog/log/event"
 )
 
 // Follower audits one log again and again. Between its audits it keeps in memory
@@ -18,8 +19,9 @@ type Follower struct {
 	dir   *stateDir // nil where nothing is kept
 	state *state    // nil: to be loaded
 
-	rules  *rules.Engine // nil: have seen nothing
-	newest int64         // ms, time of the newest leaf that they were given
+	rules     *judged // nil: none are judged
+	kept      int64   // size up to which what they remember is in its file
+	keptBytes int64   // length of that file
 }
 
 // Follow opens the state directory, and keeps it locked until Close. The error
@@ -30,6 +32,9 @@ func Follow(cfg Config) (*Follower, error) {
 	}
 	if cfg.Fetches <= 0 {
 		cfg.Fetches = 8
+	}
+	if cfg.verify == nil {
+		cfg.verify = event.SigJob.Verify
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -42,15 +47,33 @@ func Follow(cfg Config) (*Follower, error) {
 }
 
 func (f *Follower) load() (err error) {
-	if f.state == nil {
-		f.rules, f.newest = nil, 0
-		f.state, f.dir, err = openState(f.cfg.StateDir)
+	if f.state != nil {
+		return nil
 	}
-	return err
+	if f.state, f.dir, err = openState(f.cfg.StateDir); err != nil {
+		return err
+	}
+	if f.cfg.Rules != nil {
+		f.loadRules()
+	}
+	f.state.founding = nil
+	return nil
 }
 
-// Close gives the state directory free.
-func (f *Follower) Close() error { return f.forget() }
+func (f *Follower) notice(format string, args ...any) {
+	if f.cfg.Notice != nil {
+		f.cfg.Notice(fmt.Sprintf(format, args...))
+	}
+}
+
+// Close keeps what the rules remember, and gives the state directory free.
+func (f *Follower) Close() error {
+	var err error
+	if f.state != nil {
+		err = f.keepRules(true)
+	}
+	return errors.Join(err, f.forget())
+}
 
 // forget drops what is in memory, which may hold more than what passed.
 func (f *Follower) forget() error {
@@ -71,14 +94,7 @@ func (f *Follower) Audit(ctx context.Context) (_ *Report, err error) {
 		return nil, err
 	}
 	s := f.state
-	a := &auditor{cfg: f.cfg, state: s, changed: -1, failed: map[string]int64{}, report: &Report{Version: 1}, newest: f.newest}
-	if f.cfg.Rules != nil {
-		a.caughtUp = f.rules != nil
-		if f.rules == nil {
-			f.rules = rules.New(f.cfg.Rules)
-		}
-		a.rules = f.rules
-	}
+	a := &auditor{cfg: f.cfg, state: s, rules: f.rules, changed: -1, failed: map[string]int64{}, report: &Report{Version: 1}}
 	a.evidence.Seen = string(s.note)
 	if s.note != nil {
 		head := s.head
@@ -86,12 +102,11 @@ func (f *Follower) Audit(ctx context.Context) (_ *Report, err error) {
 		a.from, a.judged = head.Size, head.Size
 	}
 	err = a.run(ctx, f.dir)
-	f.newest = a.newest
 	switch {
-	case a.touched && !a.saved:
+	case a.saved:
+		err = errors.Join(err, f.keepRules(false))
+	case a.touched:
 		err = errors.Join(err, f.forget())
-	case !a.touched && !a.caughtUp:
-		f.rules = nil // have seen nothing, so the next audit must give them all
 	}
 	if err != nil {
 		return nil, err

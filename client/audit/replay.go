@@ -226,7 +226,7 @@ func (a *auditor) takeLeaf(c *chunk, index int64, l *leaf, pool *pool) {
 	pool.do(func() {
 		defer c.work.Done()
 		for _, j := range jobs {
-			if err := j.Verify(); err != nil {
+			if err := a.cfg.verify(j); err != nil {
 				c.fail(VerdictSignatures, index, "%v", err)
 			}
 		}

@@ -60,22 +60,35 @@ func (a *auditor) judge(c *chunk, from, to int64) {
 		if l.eventErr == nil {
 			r.Event = l.event
 		}
-		a.rules.Add(r)
-		a.newest = max(a.newest, l.entry.Time)
+		a.rules.engine.Add(r)
+		a.rules.tree.append(l.hash, func(tile.Tile, []tlog.Hash) {})
+		a.rules.newest = max(a.rules.newest, l.entry.Time)
 	}
 }
 
-// reread reads once more leaves that earlier runs verified: all of them for the
-// rules, which look at the whole history, where they have seen nothing, and for the
-// set of identities where that is lost. Nothing is verified again but what all
-// rests on: the leaves are those whose root was kept.
+// reread reads once more leaves that earlier runs verified: those that the rules,
+// which look at the whole history, have not seen, and all of them where the set of
+// identities is lost. Nothing is verified again but what all rests on: the leaves
+// are those whose root was kept.
 func (a *auditor) reread(ctx context.Context) error {
 	size := a.state.tree.size
-	if a.rules == nil && a.state.lost == nil || size == 0 {
-		return nil
+	if a.rules != nil {
+		if err := a.checkRules(ctx); err != nil {
+			return err
+		}
 	}
-	if a.state.lost != nil {
+	seen := size // by the rules
+	if a.rules != nil {
+		seen = a.rules.tree.size
+	}
+	var again tree
+	switch {
+	case a.state.lost != nil:
 		a.notice("the set of identities in the state directory cannot be used, and all leaves are read again: %v", a.state.lost)
+	case seen == size:
+		return nil
+	default:
+		again = a.rules.tree.clone()
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var fetching sync.WaitGroup
@@ -83,9 +96,9 @@ func (a *auditor) reread(ctx context.Context) error {
 		cancel()
 		fetching.Wait()
 	}()
-	var again tree
 	var reading []*chunk
-	next, end := int64(0), (size+tile.Width-1)/tile.Width
+	from := again.size
+	next, end := from/tile.Width, (size+tile.Width-1)/tile.Width
 	for next < end || len(reading) > 0 {
 		for next < end && len(reading) < a.cfg.Fetches {
 			c := &chunk{bundle: tile.Tile{Level: tile.Entries, N: next, W: tile.WidthAt(tile.Entries, next, a.head.Size)}, first: next * tile.Width, ready: make(chan struct{})}
@@ -99,10 +112,8 @@ func (a *auditor) reread(ctx context.Context) error {
 		if c.err != nil {
 			return c.err
 		}
-		a.rehash(c, &again)
-		if !a.caughtUp {
-			a.judge(c, 0, size)
-		}
+		a.rehash(c, &again, from)
+		a.judge(c, seen, size)
 		if a.unkept != nil {
 			return a.unkept
 		}
@@ -120,15 +131,18 @@ func (a *auditor) notice(format string, args ...any) {
 	}
 }
 
-// rehash adds the leaves of a chunk that were verified earlier to a tree. What
+// rehash adds the leaves of a chunk from from on that were verified earlier to a tree. What
 // differs from its hash tile is named, but for the chunk in which the earlier run
 // ended, which the replay reads too.
-func (a *auditor) rehash(c *chunk, again *tree) {
+func (a *auditor) rehash(c *chunk, again *tree, from int64) {
 	changed := false
 	for i := range c.leaves {
 		index := c.first + int64(i)
 		if index >= a.state.tree.size {
 			break
+		}
+		if index < from {
+			continue
 		}
 		l := &c.leaves[i]
 		again.append(l.hash, func(tile.Tile, []tlog.Hash) {})
@@ -163,7 +177,7 @@ func (a *auditor) rulesReport() *RulesReport {
 	if r.NotRun != "" {
 		return r
 	}
-	r.Verdicts = a.rules.Report(at)
+	r.Verdicts = a.rules.engine.Report(at)
 	if a.cfg.Since.IsZero() {
 		return r
 	}
@@ -198,7 +212,7 @@ func (a *auditor) asOf() (time.Time, string) {
 	if newest > 0 {
 		return time.Unix(newest, 0), "cosignature"
 	}
-	return time.UnixMilli(a.newest), "leaf"
+	return time.UnixMilli(a.rules.newest), "leaf"
 }
 
 // sourceClaim is claim C.
@@ -209,7 +223,7 @@ func (a *auditor) sourceClaim() Verdict {
 	case !a.complete || len(a.failed) > 0:
 		v.Detail = "not evaluated: the log is not proven to be intact"
 	default:
-		c := a.rules.Sources()
+		c := a.rules.engine.Sources()
 		v.Result, v.Population, v.Detail = Result(c.Status), c.Sources, c.Detail
 	}
 	return v

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/escortlog/escortlog/client/rules"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
@@ -47,7 +48,8 @@ type state struct {
 	genesis    tlog.Hash
 	lastTime   int64
 	directory  *event.Directory
-	authority  *journal // authority leaves behind their indexes
+	authority  *journal       // authority leaves behind their indexes
+	founding   []rules.Record // those of earlier runs
 	identities *identities
 	lost       error // why the identities are to be read again; nil: they are not
 	uses       *uses
@@ -169,29 +171,40 @@ func (s *state) openIdentities(runs []runFile) error {
 	return s.identities.clear()
 }
 
-// encodeState writes a checksum in the first line, then the rest.
+// seal writes a checksum in the first line, then the rest.
+func seal(header string, body []byte) []byte {
+	sum := sha256.Sum256(body)
+	return append([]byte(header+hex.EncodeToString(sum[:])+"\n"), body...)
+}
+
+// unseal checks the checksum in the first line, and returns the rest.
+func unseal(header string, content []byte) ([]byte, error) {
+	head, body, ok := bytes.Cut(content, []byte("\n"))
+	sum, known := bytes.CutPrefix(head, []byte(header))
+	if !ok || !known {
+		return nil, fmt.Errorf("does not begin with %q", header)
+	}
+	if want := sha256.Sum256(body); hex.EncodeToString(want[:]) != string(sum) {
+		return nil, errors.New("was changed")
+	}
+	return body, nil
+}
+
 func encodeState(f *stateFile) ([]byte, error) {
 	body, err := json.MarshalIndent(f, "", " ")
 	if err != nil {
 		return nil, err
 	}
-	body = append(body, '\n')
-	sum := sha256.Sum256(body)
-	return append([]byte(stateHeader+hex.EncodeToString(sum[:])+"\n"), body...), nil
+	return seal(stateHeader, append(body, '\n')), nil
 }
 
-// decodeState checks the checksum in the first line, then the rest.
 func decodeState(content []byte, f *stateFile) error {
 	if len(content) > maxState {
 		return fmt.Errorf("longer than %d bytes", maxState)
 	}
-	head, body, ok := bytes.Cut(content, []byte("\n"))
-	sum, known := bytes.CutPrefix(head, []byte(stateHeader))
-	if !ok || !known {
-		return fmt.Errorf("does not begin with %q", stateHeader)
-	}
-	if want := sha256.Sum256(body); hex.EncodeToString(want[:]) != string(sum) {
-		return errors.New("was changed")
+	body, err := unseal(stateHeader, content)
+	if err != nil {
+		return err
 	}
 	return json.Unmarshal(body, f)
 }
@@ -245,9 +258,12 @@ func (s *state) loadAuthority(r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		if _, err := s.directory.CheckLeaf(int64(binary.BigEndian.Uint64(head)), e, nil); err != nil {
+		index := int64(binary.BigEndian.Uint64(head))
+		ev, err := s.directory.CheckLeaf(index, e, nil)
+		if err != nil {
 			return err
 		}
+		s.founding = append(s.founding, rules.Record{Index: index, LeafTime: e.Time, LeafHash: entry.LeafHash(leaf), Entry: e, Event: ev})
 	}
 }
 

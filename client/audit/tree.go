@@ -3,6 +3,7 @@ package audit
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/tile"
@@ -35,6 +36,15 @@ func (t *tree) append(leaf tlog.Hash, full func(q tile.Tile, hashes []tlog.Hash)
 		full(tile.Tile{Level: level, N: t.size>>(tile.Height*(level+1)) - 1, W: tile.Width}, hashes)
 		h = tile.TileRoot(hashes)
 	}
+}
+
+// clone returns a tree that grows by itself.
+func (t *tree) clone() tree {
+	c := tree{size: t.size}
+	for level, hashes := range t.partial {
+		c.partial[level] = slices.Clone(hashes)
+	}
+	return c
 }
 
 // rest calls partial for every partial tile of the tree, from the lowest level up.

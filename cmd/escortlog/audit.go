@@ -59,8 +59,9 @@ When the log is proven to be intact, the rules an auditor runs judge what happen
 in it: 25 that are built in, and your own from --rules. What they find makes exit
 code 1. They judge as of the newest cosignature of the checkpoint, or as of --at,
 so that the same log, policy, rules and --at give the same report. They always look
-at the whole history (with --state the leaves of earlier runs are read again, and
-held against the root that was kept); --since only leaves out findings whose newest
+at the whole history (with --state they go on from what they remember of it, and with
+other rules or another version of this program all leaves are read again, and held
+against the root that was kept); --since only leaves out findings whose newest
 leaf is older. --print-rules prints the rules built in, a file to begin with;
 --explain-rules says what each looks at and does not see.
 
