@@ -46,7 +46,7 @@ type evidenceRecord struct {
 	Seq    int64     `json:"seq"` // counts over the life of the log
 	Kind   string    `json:"kind"`
 	By     string    `json:"by,omitempty"` // keyid; absent where nobody in particular signed
-	Time   time.Time `json:"time"` // when it was kept
+	Time   time.Time `json:"time"`         // when it was kept
 	Record any       `json:"record"`
 }
 

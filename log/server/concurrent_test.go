@@ -454,8 +454,8 @@ func TestServeEndsWithTheLog(t *testing.T) {
 }
 
 func TestMain(m *testing.M) {
-	if arguments := os.Getenv(benchClient); arguments != "" {
-		if err := runBenchClient(arguments); err != nil {
+	if arguments := os.Getenv(clientVariable); arguments != "" {
+		if err := runClient(arguments); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -26,14 +26,14 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 	srv := &http.Server{
 		Handler:           s.handler,
 		TLSConfig:         tlsConfig,
-		ReadHeaderTimeout: min(headerTimeout, s.cfg.Limits.BodyTimeout),
+		ReadHeaderTimeout: min(s.cfg.Limits.HeaderTimeout, s.cfg.Limits.BodyTimeout),
 		// Until a body has been read, or what is left of one that was refused
 		// has been thrown away; waiting for a proof is not reading.
 		ReadTimeout: s.cfg.Limits.BodyTimeout,
 		// A submission waits for its proof between reading and writing, so its
 		// answer has a deadline of its own; this one is the last resort.
 		WriteTimeout:   s.cfg.Limits.BodyTimeout + s.cfg.Limits.CommitTimeout + s.cfg.Limits.MaxWait + s.cfg.Limits.WriteTimeout,
-		IdleTimeout:    2 * time.Minute,
+		IdleTimeout:    s.cfg.Limits.IdleTimeout,
 		MaxHeaderBytes: 32 << 10,
 		ErrorLog:       slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 	}
@@ -67,9 +67,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 	}
 	return cause
 }
-
-// headerTimeout is how long the header of a request may take to arrive.
-const headerTimeout = 10 * time.Second
 
 // limitedListener closes connections beyond a number at once, rather than
 // leaving them to hang in the queue of the kernel behind others.

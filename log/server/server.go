@@ -94,7 +94,9 @@ type Limits struct {
 	Wait          time.Duration // for a proof, unless Prefer says otherwise: 10 s
 	MaxWait       time.Duration // the longest Prefer can ask for: 60 s
 	CommitTimeout time.Duration // for an event to be durable: 30 s
+	HeaderTimeout time.Duration // for the header of a request to arrive, the first on a connection from its opening on: 10 s
 	BodyTimeout   time.Duration // for a body to arrive: 30 s
+	IdleTimeout   time.Duration // for the next request on a connection: 2 min
 	WriteTimeout  time.Duration // for an answer to be taken: 30 s
 
 	Connections int // open at once: 16,384
@@ -120,7 +122,9 @@ func (l *Limits) setDefaults() {
 	orDefault(&l.Wait, 10*time.Second)
 	orDefault(&l.MaxWait, 60*time.Second)
 	orDefault(&l.CommitTimeout, 30*time.Second)
+	orDefault(&l.HeaderTimeout, 10*time.Second)
 	orDefault(&l.BodyTimeout, 30*time.Second)
+	orDefault(&l.IdleTimeout, 2*time.Minute)
 	orDefault(&l.WriteTimeout, 30*time.Second)
 	orDefault(&l.Connections, 16384)
 }
