@@ -1,6 +1,8 @@
 package cosign_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -380,6 +382,30 @@ func TestTrouble(t *testing.T) {
 		{"conflict without a size", func(n *node) { n.answers(409, "conflict") }},
 		{"conflict, sign", func(n *node) { n.answers(409, "+3\n") }},
 		{"claims more", func(n *node) { n.answers(409, "1000000\n") }},
+		{"claims all there is", func(n *node) { n.answers(409, "9223372036854775807\n") }},
+		{"claims more than all", func(n *node) { n.answers(409, "9223372036854775808\n") }},
+		{"a page", func(n *node) { n.answers(200, "<html>\x1b[2JSign in</html>", "Content-Type", "text/html") }},
+		{"rate limited for ages", func(n *node) { n.answers(503, "", "Retry-After", strings.Repeat("9", 40)) }},
+		{"thousands of signatures", func(n *node) { n.answers(200, strings.Repeat(string(staleLines), 40)) }},
+		{"the same signatures twice", func(n *node) { n.answers(200, string(staleLines)+string(staleLines)) }},
+		{"a gzip bomb", func(n *node) {
+			var bomb bytes.Buffer
+			z := gzip.NewWriter(&bomb)
+			for range 64 {
+				_, _ = z.Write(make([]byte, 1<<20)) // to memory
+			}
+			_ = z.Close()
+			n.answers(200, bomb.String(), "Content-Encoding", "gzip")
+		}},
+		{"no HTTP", func(n *node) {
+			n.intercept(func(rw http.ResponseWriter, _ *http.Request) bool {
+				if c, _, err := http.NewResponseController(rw).Hijack(); err == nil {
+					_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 9223372036854775807\r\n\r\nx")
+					_ = c.Close()
+				}
+				return true
+			})
+		}},
 		{"endless answer", func(n *node) {
 			n.intercept(func(rw http.ResponseWriter, r *http.Request) bool {
 				chunk := strings.Repeat("x", 1<<16)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -38,10 +39,11 @@ type Witness interface {
 // Pull keeps the copies of all logs with a URL up to date until ctx ends, looking
 // every so often: it reads the log's checkpoint, has the witness beside the mirror check
 // and cosign it, and then reads the entries. What it reads is proven like what anybody
-// uploads: the log's web server is not trusted. client reads all logs; nil is one for each that shows it
-// the token and the certificate of its Remote.
+// uploads: the log's web server is not trusted, and one that is slow holds up no other log.
+// client reads all logs; nil is one for each that shows it the token and the certificate of its Remote.
 func (m *Mirror) Pull(ctx context.Context, w Witness, client *http.Client, every time.Duration) {
-	remotes := &remotes{given: client}
+	p := &puller{m: m, w: w, remotes: &remotes{given: client}, busy: map[string]bool{}}
+	defer p.done.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -51,16 +53,43 @@ func (m *Mirror) Pull(ctx context.Context, w Witness, client *http.Client, every
 		case <-timer.C:
 		}
 		for origin, remote := range w.MirrorRemotes() {
-			r, err := remotes.reader(remote)
-			if err == nil {
-				err = m.pullLog(ctx, w, r, origin)
-			}
-			if err != nil && ctx.Err() == nil {
-				m.Logger.Warn("pulling a log failed; trying again later", "origin", origin, "url", remote.URL, "error", err)
-			}
+			p.start(ctx, origin, remote)
 		}
 		timer.Reset(every)
 	}
+}
+
+// puller pulls each log by itself.
+type puller struct {
+	m       *Mirror
+	w       Witness
+	remotes *remotes
+	done    sync.WaitGroup
+
+	mu   sync.Mutex
+	busy map[string]bool // origins that are being pulled
+}
+
+// start pulls a log, unless that is still going on.
+func (p *puller) start(ctx context.Context, origin string, remote Remote) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.busy[origin] {
+		return
+	}
+	p.busy[origin] = true
+	p.done.Go(func() {
+		r, err := p.remotes.reader(remote)
+		if err == nil {
+			err = p.m.pullLog(ctx, p.w, r, origin)
+		}
+		if err != nil && ctx.Err() == nil {
+			p.m.Logger.Warn("pulling a log failed; trying again later", "origin", origin, "url", remote.URL, "error", err)
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.busy, origin)
+	})
 }
 
 // pullLog brings the copy of one log up to the log's checkpoint.

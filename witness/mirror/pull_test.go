@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -175,25 +176,127 @@ func TestPullEnds(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		m.Pull(ctx, withURL{w, s.URL + "/log/", cancel, new(int)}, nil, 1)
+		m.Pull(ctx, withURL{w, m, s.URL + "/log/", cancel, new(int)}, nil, 1)
 	}()
 	<-done
 	w.verify(t, m, 299)
 }
 
-// withURL names one log, and ends the pulling the third time it is asked.
+// withURL names one log, and ends the pulling when it was asked three times and the
+// log is mirrored.
 type withURL struct {
 	*web
+	m      *Mirror
 	url    string
 	cancel func()
 	asked  *int
 }
 
 func (w withURL) MirrorRemotes() map[string]Remote {
-	if *w.asked++; *w.asked == 3 {
+	*w.asked++
+	if _, h := w.m.find(originHash("log.example/one")); *w.asked >= 3 && h != nil && h.cp.Size == 299 {
 		w.cancel()
 	}
 	return map[string]Remote{"log.example/one": {URL: w.url}}
+}
+
+// twoLogs names a log that never answers beside one that does.
+type twoLogs struct {
+	*web
+	good, bad string
+}
+
+func (l twoLogs) MirrorRemotes() map[string]Remote {
+	return map[string]Remote{"log.example/one": {URL: l.good}, "log.example/two": {URL: l.bad}}
+}
+
+func (l twoLogs) MirrorKeys(origin string) []*checkpoint.Verifier {
+	return l.web.MirrorKeys("log.example/one")
+}
+
+// A log that does not answer holds up no other.
+func TestPullBesideASilentLog(t *testing.T) {
+	w := &web{world: newWorld(t, 300), total: 299}
+	good := httptest.NewServer(w)
+	defer good.Close()
+	asked := make(chan struct{}, 100)
+	bad := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	defer bad.Close()
+	m := w.open(t, filepath.Join(t.TempDir(), "mirror"))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.Pull(ctx, twoLogs{w, good.URL + "/log/", bad.URL}, nil, 1)
+	}()
+	<-asked
+	// Only now is there something to pull of the good one.
+	w.set(299, "")
+	for h := (*head)(nil); h == nil || h.cp.Size == 0; {
+		_, h = m.find(originHash("log.example/one"))
+	}
+	cancel()
+	<-done
+	w.verify(t, m, 299)
+	if len(asked) > 0 {
+		t.Error("the silent log is asked again while it is being asked")
+	}
+}
+
+// TestPullFromHostile reads from servers that mean harm.
+func TestPullFromHostile(t *testing.T) {
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("another host was asked") }))
+	defer elsewhere.Close()
+	for name, answer := range map[string]http.HandlerFunc{
+		"a redirect elsewhere": func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, elsewhere.URL, http.StatusFound) },
+		"a redirect in a circle": func(rw http.ResponseWriter, r *http.Request) {
+			http.Redirect(rw, r, r.URL.Path, http.StatusFound)
+		},
+		"an endless answer": func(rw http.ResponseWriter, _ *http.Request) {
+			block := make([]byte, 1<<16)
+			for range 1 << 12 {
+				if _, err := rw.Write(block); err != nil {
+					return
+				}
+			}
+		},
+		"a gzip bomb": func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Encoding", "gzip")
+			z := gzip.NewWriter(rw)
+			for range 64 {
+				_, _ = z.Write(make([]byte, 1<<20)) // the reader hangs up
+			}
+			_ = z.Close()
+		},
+		"a page":       func(rw http.ResponseWriter, _ *http.Request) { _, _ = rw.Write([]byte("<html>")) },
+		"an empty one": func(http.ResponseWriter, *http.Request) {},
+		"a note cut off": func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Content-Length", "1000")
+			_, _ = rw.Write([]byte("log.example/one\n"))
+		},
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			w := &web{world: newWorld(t, 20), total: 20}
+			s := httptest.NewServer(answer)
+			defer s.Close()
+			m := w.open(t, filepath.Join(t.TempDir(), "mirror"))
+			r, err := (&remotes{}).reader(Remote{URL: s.URL})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := m.pullLog(t.Context(), w, r, "log.example/one"); err == nil || len(err.Error()) > 1000 {
+				t.Errorf("%v", err)
+			}
+			for _, path := range []string{"tile/0/000", "tile/entries/000"} {
+				if data, err := r.get(t.Context(), path, maxHashTile); err == nil && len(data) > maxHashTile {
+					t.Errorf("%s: %d bytes", path, len(data))
+				}
+			}
+		})
+	}
 }
 
 func TestReaderLimits(t *testing.T) {

@@ -75,10 +75,19 @@ func (rs *remotes) client(r Remote) (*http.Client, error) {
 	}
 	c := &http.Client{Timeout: pullTimeout, Transport: &http.Transport{
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: config, ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 2,
-	}}
+	}, CheckRedirect: sameHost}
 	if rs.clients == nil {
 		rs.clients = map[Remote]*http.Client{}
 	}
 	rs.clients[r] = c
 	return c, nil
+}
+
+// sameHost refuses a redirect to a host that the operator did not name: a log must
+// not make its mirrors ask others, nor show them the mirror's token or certificate.
+func sameHost(req *http.Request, via []*http.Request) error {
+	if first := via[0].URL; req.URL.Scheme != first.Scheme || req.URL.Host != first.Host || len(via) >= 10 {
+		return fmt.Errorf("it redirects to %s", req.URL.Redacted())
+	}
+	return nil
 }
