@@ -71,19 +71,22 @@ bench: ## run the benchmarks (BENCH=regexp BENCHTIME=3s)
 bench-witness: ## the witness against raw signing, raw fsync and litewitness, with ratios
 	go test -tags e2e -run '^$$' -bench E2EWitness -benchtime 1x -timeout 30m ./cmd/escortwitness
 
-# Which of the comparisons, as in: make bench-peers PEERS='Append|Lone'. PROFILES=DIR keeps CPU profiles of both sides.
+# Which of the comparisons, as in: make bench-peers PEERS='Append|Lone', and how often each is measured.
 PEERS    := .
+ROUNDS   := 5
+# A directory for CPU profiles of both sides of PEERS=Append and PEERS=Lone.
 PROFILES :=
 
 .PHONY: bench-peers
 bench-peers: ## the log against Tessera, raw hashing, raw verification and raw fsync, in turn, with ratios
-	ESCORTLOG_PEER_PROFILE='$(PROFILES)' go test -tags e2e -run '^$$' -bench 'Peer($(PEERS))' -benchtime 1x -timeout 90m ./cmd/internal/e2e
+	ESCORTLOG_PEER_ROUNDS='$(ROUNDS)' ESCORTLOG_PEER_PROFILE='$(PROFILES)' \
+		go test -tags e2e -run '^$$' -bench 'Peer($(PEERS))' -benchtime 1x -timeout 3h ./cmd/internal/e2e
 
 BIG := 10000000
 
 .PHONY: bench-big
 bench-big: ## a log of ten million entries: appends, start after kill -9, memory, reads, fsck (BIG=1000000)
-	ESCORTLOG_BIG='$(BIG)' go test -tags e2e -run '^$$' -bench '^BenchmarkBig$$' -benchtime 1x -timeout 90m ./cmd/internal/e2e
+	ESCORTLOG_BIG='$(BIG)' go test -tags e2e -run '^$$' -bench '^BenchmarkBig$$' -benchtime 1x -timeout 3h ./cmd/internal/e2e
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, errcheck, ineffassign, unparam

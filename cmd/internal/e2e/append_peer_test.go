@@ -31,7 +31,7 @@ func BenchmarkPeerAppend(b *testing.B) {
 				t.add(name+": entries/s until nothing is left to do", r.Entries/r.Settled)
 				t.add(name+": CPU s per 100k", r.CPU/r.Entries*1e5)
 			}
-			for range rounds {
+			for range rounds(b) {
 				dir, _ := newDir(b)
 				note("ours", fill(b, dir, "--entries", "100000", "--outstanding", fmt.Sprint(outstanding)))
 				if err := os.RemoveAll(dir); err != nil {
@@ -58,7 +58,7 @@ func BenchmarkPeerLone(b *testing.B) {
 		slices.Sort(v)
 		return v[len(v)/2] * 1000
 	}
-	for range rounds {
+	for range rounds(b) {
 		t.add("fsync of 4 KiB", p50(fsyncs(b, 200)))
 		dir, _ := newDir(b)
 		r := fill(b, dir, "--lone", "--entries", "200")

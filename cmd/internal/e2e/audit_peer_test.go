@@ -21,7 +21,7 @@ func BenchmarkPeerAudit(b *testing.B) {
 	const signed = batches*256 + 1 // and the registration of the key
 	policyFile := write(b, scratch(b), "policy", fmt.Sprintf("log %s %s\nquorum none\n", vkeys[0], s.url))
 	t := newTable(fmt.Sprintf("audit of %d signed events, signatures/s (and a second of CPU)", signed))
-	for range rounds {
+	for range rounds(b) {
 		perSecond, perCPUSecond := verifying()
 		t.add("Ed25519 verification", perSecond)
 		t.add("Ed25519 verification, CPU", perCPUSecond)

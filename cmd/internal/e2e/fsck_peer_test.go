@@ -85,7 +85,7 @@ func BenchmarkPeerFsck(b *testing.B) {
 		t.add(name+", CPU", float64(leaves)/cpu)
 	}
 	workers := []string{"1", "4", "16"}
-	for range rounds {
+	for range rounds(b) {
 		leaves, bytes, seconds, cpu := ourFsck(b, fresh)
 		note("ours, bundles as they came", leaves, seconds, cpu)
 		seconds, cpu = hashing(leaves, bytes/leaves)

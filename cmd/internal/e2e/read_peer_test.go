@@ -41,7 +41,7 @@ func BenchmarkPeerRead(b *testing.B) {
 		t.add(name, requests/took)
 		t.add(name+", CPU", requests/(cpuOf(b, p)-cpu))
 	}
-	for range rounds {
+	for range rounds(b) {
 		for _, what := range []string{"checkpoint", "hash tile", "bundle"} {
 			run("ours, "+what, ours.process, ours.url, paths[what], "Accept-Encoding: gzip\r\n")
 			if what == "bundle" {

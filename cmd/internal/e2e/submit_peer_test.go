@@ -191,7 +191,7 @@ func BenchmarkPeerSubmit(b *testing.B) {
 			if connections < 256 {
 				few = 3 * connections
 			}
-			for range rounds {
+			for range rounds(b) {
 				note("ours, one a request")(unsignedLoads(b, 15000, 1).toOurs(b, ours, connections))
 				note("ours, 256 a request, 4 connections")(unsignedLoads(b, 150, 256).toOurs(b, ours, 4))
 				note("Tessera conformance, one a request")(unsignedLoads(b, few, 1).toTessera(b, conformance, conformanceURL, connections))
@@ -217,7 +217,7 @@ func BenchmarkPeerSigned(b *testing.B) {
 	ours := startOurs(b, dir, vkeys)
 	key := ours.register(b)
 	t := newTable("Signed events over HTTP, entries/s (and a second of the server's CPU)")
-	for range rounds {
+	for range rounds(b) {
 		perSecond, perCPUSecond := verifying()
 		t.add("Ed25519 verification", perSecond)
 		t.add("Ed25519 verification, CPU", perCPUSecond)

@@ -5,14 +5,29 @@ package e2e
 import (
 	"fmt"
 	"math"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-// rounds is how often everything is measured, in turn with what it is compared with: the machine's own speed changes
+// roundsEnv is how often everything is measured, in turn with what it is compared with: the machine's own speed changes
 // while a benchmark runs.
-const rounds = 5
+const roundsEnv = "ESCORTLOG_PEER_ROUNDS"
+
+func rounds(b *testing.B) int {
+	b.Helper()
+	text := os.Getenv(roundsEnv)
+	if text == "" {
+		return 5
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		b.Fatalf("%s=%q: want a number of rounds", roundsEnv, text)
+	}
+	return n
+}
 
 // table gathers what was measured in one run and prints every figure, the medians, and their ratios beside the goals.
 type table struct {
