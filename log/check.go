@@ -5,9 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
-	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/tile"
 	"github.com/escortlog/escortlog/storage"
 	"golang.org/x/mod/sumdb/tlog"
@@ -25,7 +26,8 @@ type CheckConfig struct {
 	Keys   []*checkpoint.Verifier
 
 	// Identify, when given, returns the identity that the leaf must be stored
-	// under and whether it must be stored as an authority leaf.
+	// under and whether it must be stored as an authority leaf. It is called from
+	// several goroutines at once, and must not keep the leaf.
 	Identify func(leaf []byte) (identity [32]byte, authority bool, err error)
 
 	// Progress, when given, is called now and then with the number of leaves
@@ -81,18 +83,19 @@ func Check(ctx context.Context, cfg CheckConfig) (*Report, error) {
 	return c.report, nil
 }
 
+// checker is one run of Check. The bundles are checked by several goroutines,
+// each a stretch of them at a time; what they find is put together in order, by
+// one, which owns all fields but cfg and ctx.
 type checker struct {
 	cfg    CheckConfig
 	ctx    context.Context
 	report *Report
-	edge   edge
+	edge   edge // of the tree alone, without bundle and without tiles of level 0
 
 	roots     map[int64]tlog.Hash // sizes whose roots are wanted, filled in by the replay
 	published *checkpoint.Checkpoint
 	lastTime  int64
 	covered   int64
-
-	wantIdentities []byte // of the bundle being replayed, as they follow from its leaves
 }
 
 // wantRoots notes the sizes at which somebody else has a root to compare.
@@ -130,110 +133,107 @@ func (c *checker) wantRoots() {
 	c.roots[cp.Size] = tlog.Hash{}
 }
 
-// replay builds the tree from the entries alone.
+// replay builds the tree from the entries alone: it takes the stretches in order
+// while as many goroutines as there are cores check those that follow.
 func (c *checker) replay() error {
 	size := c.report.Head.Size
-	for n := int64(0); n*tile.Width < size; n++ {
+	bundles := (size + tile.Width - 1) / tile.Width
+	ctx, cancel := context.WithCancel(c.ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer cancel()
+	workers := runtime.GOMAXPROCS(0)
+	// A place in the queue is taken before a stretch is read, so that those that
+	// were read and not yet taken are few.
+	queue := make(chan chan *stretch, 2*workers)
+	running.Go(func() {
+		defer close(queue)
+		for first := int64(0); first < bundles; first += stretchBundles {
+			checked := make(chan *stretch, 1)
+			select {
+			case queue <- checked:
+			case <-ctx.Done():
+				return
+			}
+			running.Go(func() {
+				checked <- newStretch(ctx, &c.cfg, size, first, min(bundles, first+stretchBundles))
+			})
+		}
+	})
+	for checked := range queue {
+		s := <-checked
 		if err := c.ctx.Err(); err != nil {
-			return fmt.Errorf("log: checking bundle %d: %w", n, err)
+			return fmt.Errorf("log: checking bundle %d: %w", s.first, err)
 		}
-		width := tile.WidthAt(tile.Entries, n, size)
-		hashes, err := c.bundle(n, width)
-		if err != nil {
-			// Go on with the hashes in the tree, to find what else is wrong.
-			c.report.problem("bundle %d: %v", n, err)
-			if hashes, err = c.storedHashes(n, width); err != nil {
-				c.report.problem("hash tile 0/%d: %v: cannot go on behind leaf %d", n, err, n*tile.Width-1)
-				return nil
-			}
+		more := c.take(s)
+		s.free()
+		if !more {
+			return nil
 		}
-		for _, h := range hashes {
-			c.edge.appendHash(h, c.compareTile)
-			if _, wanted := c.roots[c.edge.size]; wanted {
-				c.roots[c.edge.size] = c.edge.root()
-			}
-		}
-		c.compareIdentities(n, width)
-		if c.cfg.Progress != nil && (n%64 == 63 || (n+1)*tile.Width >= size) {
+		if c.cfg.Progress != nil {
 			c.cfg.Progress(c.edge.size, size)
 		}
+	}
+	if err := c.ctx.Err(); err != nil {
+		return fmt.Errorf("log: checking bundle %d: %w", c.edge.size/tile.Width, err)
 	}
 	return nil
 }
 
-// bundle reads one bundle and returns the hashes of its leaves.
-func (c *checker) bundle(n int64, width int) ([]tlog.Hash, error) {
-	c.wantIdentities = nil
-	entries, err := c.entries(n, width)
-	if err != nil {
-		return nil, err
+// take puts the next stretch behind those before it. It reports whether the
+// tree can be built beyond it.
+func (c *checker) take(s *stretch) bool {
+	r := c.report
+	r.Problems = append(r.Problems, s.strays...)
+	for i := range s.bundles {
+		b := &s.bundles[i]
+		r.Leaves += b.leaves
+		r.EntryBytes += b.bytes
+		r.Authority += b.authority
+		c.covered = max(c.covered, b.covered)
+		if b.stored[sealedKind].found {
+			r.Sealed++
+		}
+		if b.timed && b.firstTime < c.lastTime {
+			r.problem("leaf %d: time %d is before that of the leaf before it, %d", b.firstLeaf, b.firstTime, c.lastTime)
+		}
+		if b.timed {
+			c.lastTime = b.newTime
+		}
+		r.Problems = append(r.Problems, b.problems...)
+		if len(b.hashes) == 0 {
+			return false
+		}
+		c.appendBundle(b)
 	}
-	hashes := make([]tlog.Hash, len(entries))
-	for i, leaf := range entries {
-		index := n*tile.Width + int64(i)
-		hashes[i] = entry.LeafHash(leaf)
-		c.report.Leaves++
-		c.report.EntryBytes += int64(len(leaf))
-		c.checkLeaf(index, leaf)
-	}
-	return hashes, nil
+	return true
 }
 
-func (c *checker) entries(n int64, width int) ([][]byte, error) {
-	var bundle []byte
-	sealed, err := c.cfg.Store.Get(c.ctx, numberKey(prefixBundle, n))
-	switch {
-	case errors.Is(err, storage.ErrNotFound):
-		bundle, err = readRuns(c.ctx, c.cfg.Store, n)
-	case err == nil:
-		c.report.Sealed++
-		bundle, err = decompressBundle(sealed)
+// appendBundle appends the leaves of a bundle to the tree: one by one where a
+// root among them is wanted, or else as one subtree.
+func (c *checker) appendBundle(b *checkedBundle) {
+	wanted := len(b.hashes) < tile.Width
+	for size := range c.roots {
+		wanted = wanted || size > c.edge.size && size < c.edge.size+tile.Width
 	}
-	if err != nil {
-		return nil, err
+	if wanted {
+		before := c.edge // its tile of level 0 has been compared already
+		for _, h := range b.hashes {
+			before.appendHash(h, func(int, int64, []byte) {})
+			if _, ok := c.roots[before.size]; ok {
+				c.roots[before.size] = before.root()
+			}
+		}
+		if len(b.hashes) < tile.Width {
+			c.edge = before
+			return
+		}
 	}
-	return tile.SplitBundle(bundle, width)
-}
-
-func (c *checker) checkLeaf(index int64, leaf []byte) {
-	e, err := entry.Parse(leaf)
-	if err != nil {
-		c.report.problem("leaf %d: %v", index, err)
-		return
+	c.report.Tiles++ // of level 0, compared where it was read
+	c.edge.appendTile(b.root, c.compareTile)
+	if _, ok := c.roots[c.edge.size]; ok {
+		c.roots[c.edge.size] = c.edge.root()
 	}
-	if e.Time < c.lastTime {
-		c.report.problem("leaf %d: time %d is before that of the leaf before it, %d", index, e.Time, c.lastTime)
-	}
-	c.lastTime = e.Time
-	if c.cfg.Identify == nil {
-		return
-	}
-	identity, authority, err := c.cfg.Identify(leaf)
-	if err != nil {
-		c.report.problem("leaf %d: %v", index, err)
-	}
-	c.wantIdentities = append(c.wantIdentities, identity[:]...)
-	if !authority {
-		return
-	}
-	c.report.Authority++
-	c.covered = index + 1
-	stored, err := c.cfg.Store.Get(c.ctx, numberKey(prefixAuthority, index))
-	if err != nil || !bytes.Equal(stored, leaf) {
-		c.report.problem("authority leaf %d is not stored as one", index)
-	}
-}
-
-// storedHashes returns the leaf hashes of a bundle from the hash tile.
-func (c *checker) storedHashes(n int64, width int) ([]tlog.Hash, error) {
-	data, err := c.cfg.Store.Get(c.ctx, tileKey(0, n))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) < width*hashSize {
-		return nil, storage.ErrCorrupt
-	}
-	return tile.Hashes(data[:width*hashSize])
 }
 
 // compareTile compares a tile that the replay completed with the stored one.
@@ -244,31 +244,9 @@ func (c *checker) compareTile(level int, n int64, want []byte) {
 		c.report.problem("hash tile %d/%d: %v", level, n, err)
 		return
 	}
-	if bytes.Equal(stored, want) {
-		return
-	}
-	for i := 0; i+hashSize <= min(len(stored), len(want)); i += hashSize {
-		if !bytes.Equal(stored[i:i+hashSize], want[i:i+hashSize]) {
-			c.report.problem("hash tile %d/%d: hash %d is not the one of what lies below it (level 0: of leaf %d)", level, n, i/hashSize, n*tile.Width+int64(i/hashSize))
-			return
-		}
-	}
-	c.report.problem("hash tile %d/%d: %d bytes, want %d", level, n, len(stored), len(want))
-}
-
-func (c *checker) compareIdentities(n int64, width int) {
-	var stored []byte
-	err := c.cfg.Store.Scan(c.ctx, numberKey(prefixIdentity, n*tile.Width), numberKey(prefixIdentity, (n+1)*tile.Width), func(_, value []byte) error {
-		stored = append(stored, value...)
-		return nil
-	})
-	switch {
-	case err != nil:
-		c.report.problem("identities of bundle %d: %v", n, err)
-	case len(stored) != 32*width:
-		c.report.problem("identities of bundle %d: %d bytes, want %d", n, len(stored), 32*width)
-	case len(c.wantIdentities) == len(stored) && !bytes.Equal(stored, c.wantIdentities):
-		c.report.problem("identities of bundle %d are not those of its leaves", n)
+	hashes, _ := tile.Hashes(want) // a whole tile
+	if difference := tileDifference(level, n, stored, hashes); difference != "" {
+		c.report.problem("%s", difference)
 	}
 }
 
@@ -300,42 +278,36 @@ func (c *checker) checkRoots() {
 	}
 }
 
-// checkKeys looks for keys that nothing explains.
+// checkKeys looks for keys that nothing explains, outside those ranges that the
+// stretches have looked at.
 func (c *checker) checkKeys() error {
 	size := c.report.Head.Size
 	authority := int64(0)
-	err := c.cfg.Store.Scan(c.ctx, nil, nil, func(key, value []byte) error {
+	explain := func(key, value []byte) error {
 		if bytes.Equal(key, storage.HeadKey) || bytes.Equal(key, keyPublished) {
 			return nil
 		}
-		n, err := keyNumber(key)
-		ok := err == nil
-		switch key[0] {
-		case prefixRun, prefixIdentity:
-			ok = ok && n < size
-		case prefixBundle:
-			ok = ok && n < size/tile.Width
-		case prefixTile:
-			ok = ok && tile.WidthAt(int(key[1]), n, size) == tile.Width
-		case prefixAuthority:
+		if len(key) > 0 && key[0] == prefixAuthority {
 			authority++
-			ok = ok && n < size
-		case prefixEvidence:
-			ok = ok && n < evidenceSlots
-		default:
-			ok = false
 		}
-		if !ok {
-			c.report.problem("%s (%d bytes) belongs to nothing in a log of size %d", describeKey(key), len(value), size)
+		if !explained(key, size) {
+			c.report.Problems = append(c.report.Problems, stray(key, value, size))
 		}
-		return nil
-	})
-	if errors.Is(err, storage.ErrCorrupt) {
-		c.report.problem("reading all keys: %v", err)
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("log: reading all keys: %w", err)
+	var from []byte
+	for k := range kinds + 1 {
+		var r keyRange // behind all of them: to the end
+		if k < kinds {
+			r = k.rangeOf(0, (size+tile.Width-1)/tile.Width)
+		}
+		err := c.cfg.Store.Scan(c.ctx, from, r.from, explain)
+		if errors.Is(err, storage.ErrCorrupt) {
+			c.report.problem("reading all keys: %v", err)
+		} else if err != nil {
+			return fmt.Errorf("log: reading all keys: %w", err)
+		}
+		from = r.to
 	}
 	if c.cfg.Identify != nil && c.report.Leaves == size && authority != c.report.Authority {
 		c.report.problem("%d leaves are stored as authority leaves, and %d are", authority, c.report.Authority)

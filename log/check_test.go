@@ -2,12 +2,17 @@ package log
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"strings"
 	"testing"
 
+	"github.com/escortlog/escortlog/log/checkpoint"
+	"github.com/escortlog/escortlog/log/entry"
+	"github.com/escortlog/escortlog/log/tile"
 	"github.com/escortlog/escortlog/storage"
 	"github.com/escortlog/escortlog/storage/memory"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // TestCheckFindsEveryChange changes, one after the other, each value that the
@@ -108,5 +113,96 @@ func TestCheckComparesWithTheGuard(t *testing.T) {
 	}
 	if _, err := Check(t.Context(), CheckConfig{Store: store, Guard: NewMemoryGuard(head)}); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestCheckOfManyStretches checks a log with a complete tile of level 1, which
+// several goroutines read, and damages it where one stretch meets another, within
+// one, and above.
+func TestCheckOfManyStretches(t *testing.T) {
+	const size = tile.Width*tile.Width + 3*tile.Width + 5
+	disk := memory.NewDisk()
+	store, err := disk.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := func(index int64) []byte {
+		s := submission(int(index), 0, index == 0)
+		entry.SetTime(s.Leaf, index/100)
+		return s.Leaf
+	}
+	roots := make(map[int64]tlog.Hash)
+	var e edge
+	for index := range int64(size) {
+		e.appendHash(entry.LeafHash(leaf(index)), func(int, int64, []byte) {})
+		roots[e.size] = e.root()
+	}
+	_, err = Rebuild(t.Context(), RebuildConfig{
+		Store: store, Target: checkpoint.Checkpoint{Origin: testOrigin, Size: size, Root: e.root()}, Identify: identify,
+		Bundle: func(_ context.Context, n int64, width int) (leaves [][]byte, err error) {
+			for i := range int64(width) {
+				leaves = append(leaves, leaf(n*tile.Width+i))
+			}
+			return leaves, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.Close()
+	image := disk.Snapshot()
+	check := func(guard Head) (*Report, error) {
+		store, err := disk.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		return Check(t.Context(), CheckConfig{Store: store, Guard: NewMemoryGuard(guard), Identify: identify})
+	}
+	for _, n := range []int64{1, 255, 256, 257, stretchBundles * tile.Width, stretchBundles*tile.Width + 1, 40_000, 65_535, 65_536, 65_537, size} {
+		report, err := check(Head{Size: n, Root: roots[n]})
+		if err != nil {
+			t.Fatalf("guard at %d: %v", n, err)
+		}
+		if report.Leaves != size || report.Tiles != size/tile.Width+1 || report.Authority != 1 {
+			t.Fatalf("guard at %d: %+v", n, report)
+		}
+		if _, err := check(Head{Size: n, Root: roots[size-1]}); !errors.Is(err, storage.ErrCorrupt) {
+			t.Errorf("guard at %d with another root: %v", n, err)
+		}
+	}
+	flip := func(v []byte) []byte { v[len(v)/2] ^= 1; return v }
+	for name, damage := range map[string]struct {
+		key  []byte
+		want string
+	}{
+		"level 1":                {tileKey(1, 0), "hash tile 1/0: hash 128"},
+		"last tile of a stretch": {tileKey(0, stretchBundles-1), "hash tile 0/15: hash 128"},
+		"first of a stretch":     {tileKey(0, stretchBundles), "hash tile 0/16: hash 128"},
+		"identities":             {numberKey(prefixIdentity, 100*tile.Width), "identities of bundle 100 "},
+		"a stray in a stretch":   {append(numberKey(prefixRun, 5000), 7), "belongs to nothing"},
+		"a short key":            {tileKey(0, 0)[:4], "belongs to nothing"},
+	} {
+		disk.Restore(image)
+		disk.Tamper(damage.key, func(v []byte) []byte {
+			if v == nil {
+				return []byte("stray")
+			}
+			return flip(v)
+		})
+		report, err := check(Head{Size: size, Root: roots[size]})
+		if !errors.Is(err, storage.ErrCorrupt) || len(report.Problems) != 1 || !strings.Contains(report.Problems[0], damage.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	disk.Restore(image)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if store, err = disk.Open(); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if _, err := Check(ctx, CheckConfig{Store: store}); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
 	}
 }

@@ -70,6 +70,23 @@ func (e *edge) appendHash(leafHash tlog.Hash, full func(level int, n int64, data
 	e.size++
 }
 
+// appendTile appends the leaves of a whole tile, of which root is the root, to
+// the tree alone. The size must be a multiple of the width of a tile; the tile
+// itself is not handed to full.
+func (e *edge) appendTile(root tlog.Hash, full func(level int, n int64, data []byte)) {
+	h := root
+	e.addToTile(1, h, full)
+	level := tile.Height
+	for ; e.size>>level&1 == 1; level++ {
+		h = tlog.NodeHash(e.perfect[level], h)
+		if (level+1)%tile.Height == 0 {
+			e.addToTile((level+1)/tile.Height, h, full)
+		}
+	}
+	e.perfect[level] = h
+	e.size += tile.Width
+}
+
 func (e *edge) addToTile(level int, h tlog.Hash, full func(level int, n int64, data []byte)) {
 	data := e.tiles[level]
 	if data == nil {

@@ -3,9 +3,12 @@ package log
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
 
 	"github.com/escortlog/escortlog/log/tile"
 	"github.com/escortlog/escortlog/storage"
@@ -103,17 +106,26 @@ func compressBundle(entries []byte) ([]byte, error) {
 // longer is ever decompressed.
 const maxBundle = tile.Width * (2 + 65535)
 
-func decompressBundle(sealed []byte) ([]byte, error) {
-	r, err := gzip.NewReader(bytes.NewReader(sealed))
-	if err != nil {
+func decompressBundle(sealed []byte) ([]byte, error) { return appendDecompressed(nil, sealed) }
+
+// appendDecompressed is decompressBundle into memory that is there already.
+func appendDecompressed(b, sealed []byte) ([]byte, error) {
+	r := gzipReaders.Get().(*gzip.Reader)
+	defer gzipReaders.Put(r)
+	if err := r.Reset(bytes.NewReader(sealed)); err != nil {
 		return nil, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
 	}
-	entries, err := io.ReadAll(io.LimitReader(r, maxBundle+1))
-	if err != nil {
+	// The last four bytes say how long it is (RFC 1952 section 2.3.1), and a
+	// buffer wants room to see the end.
+	claimed := binary.LittleEndian.Uint32(sealed[len(sealed)-4:])
+	entries := bytes.NewBuffer(slices.Grow(b, min(int(claimed), maxBundle)+bytes.MinRead))
+	if _, err := entries.ReadFrom(io.LimitReader(r, maxBundle+1)); err != nil {
 		return nil, fmt.Errorf("%w: %w", storage.ErrCorrupt, err)
 	}
-	if len(entries) > maxBundle {
+	if entries.Len() > maxBundle {
 		return nil, fmt.Errorf("%w: a sealed bundle holds more than %d bytes", storage.ErrCorrupt, maxBundle)
 	}
-	return entries, nil
+	return entries.Bytes(), nil
 }
+
+var gzipReaders = sync.Pool{New: func() any { return new(gzip.Reader) }}

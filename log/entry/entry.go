@@ -230,10 +230,12 @@ func LeafHash(leaf []byte) tlog.Hash { return tlog.RecordHash(leaf) }
 // Identity is what makes two events the same event to the log: SHA-256 over
 // source and id of the CloudEvent, each behind its length as a big-endian
 // uint64.
-func Identity(source, id string) [32]byte {
-	b := make([]byte, 0, 16+len(source)+len(id))
-	b = appendPrefixed(b, []byte(source))
-	b = appendPrefixed(b, []byte(id))
+func Identity[T string | []byte](source, id T) [32]byte {
+	var room [256]byte // most identities need no more
+	b := binary.BigEndian.AppendUint64(room[:0], uint64(len(source)))
+	b = append(b, source...)
+	b = binary.BigEndian.AppendUint64(b, uint64(len(id)))
+	b = append(b, id...)
 	return sha256.Sum256(b)
 }
 

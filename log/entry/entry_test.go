@@ -224,6 +224,10 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(Magic))
 	f.Fuzz(func(t *testing.T, leaf []byte) {
 		e, err := Parse(leaf)
+		ms, payload, quickErr := Payload(leaf)
+		if (err == nil) != (quickErr == nil) || err == nil && (ms != e.Time || !bytes.Equal(payload, e.Payload)) {
+			t.Fatalf("Parse: %v, %v; Payload: %d, %q, %v", e, err, ms, payload, quickErr)
+		}
 		if err != nil {
 			if !errors.Is(err, ErrMalformed) {
 				t.Fatalf("error without ErrMalformed: %v", err)

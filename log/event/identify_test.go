@@ -1,0 +1,83 @@
+package event
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// sameIdentity checks that Identify gives what Parse gives.
+func sameIdentity(t *testing.T, payload []byte) {
+	t.Helper()
+	ev, err := Parse(payload)
+	if err != nil {
+		return
+	}
+	source, id, authority, err := Identify(payload)
+	if err != nil || string(source) != ev.Source || string(id) != ev.ID || authority != IsAuthority(ev.Type) {
+		t.Errorf("%s: Identify finds %q, %q, %v, %v", payload, source, id, authority, err)
+	}
+}
+
+// TestIdentify: samples of all types, and one event written in odd ways.
+func TestIdentify(t *testing.T) {
+	files, err := filepath.Glob("testdata/samples/*.json")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d samples, %v", len(files), err)
+	}
+	for _, f := range files {
+		payload, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Parse(payload); err != nil {
+			t.Fatalf("%s: %v", f, err)
+		}
+		sameIdentity(t, payload)
+	}
+	sample, err := os.ReadFile("testdata/samples/command.executed.v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plain bytes.Buffer
+	if err := json.Compact(&plain, sample); err != nil {
+		t.Fatal(err)
+	}
+	for _, odd := range [][2]string{
+		{`"source":"`, `"sou\u0072ce":"`},
+		{`"source":"`, ` "source" : "`},
+		{`"id":"`, `"x":"\"id\":\"","id":"`},
+		{`"id":"`, `"x":"\\","id":"`},
+		{`"type":"d`, `"type":"\u0064`},
+		{`"data":{`, `"data":{"id":"[}","deep":[{"source":["]"]}],`},
+		{`"id":"`, `"x":-7,"y":true,"z":null,"id":"`},
+	} {
+		payload := []byte(strings.Replace(plain.String(), odd[0], odd[1], 1))
+		if string(payload) == plain.String() {
+			t.Fatalf("the sample has no %s", odd[0])
+		}
+		if _, err := Parse(payload); err != nil {
+			t.Fatalf("%s: %v", odd[1], err)
+		}
+		sameIdentity(t, payload)
+	}
+	for _, bad := range []string{``, `{`, `{}`, `[]`, `{"id":"a","source":"b"}`, `{"id":"a","id":"b","source":"c","type":"d"}`,
+		`{"id":1,"source":"c","type":"d"}`, `{"ID":"a","id":"a","source":"c","type":"d"}`, `{"id":"a","source":"c","type":"d"}x`, `{"id":"a","source":"c","type":"d"`} {
+		if _, _, _, err := Identify([]byte(bad)); err == nil {
+			t.Errorf("%s: no error", bad)
+		}
+	}
+}
+
+// FuzzIdentify: what Parse accepts has the identity that Parse finds.
+func FuzzIdentify(f *testing.F) {
+	plain, err := os.ReadFile("testdata/samples/command.executed.v1.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(plain)
+	f.Fuzz(sameIdentity)
+}
