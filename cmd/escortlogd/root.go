@@ -66,6 +66,7 @@ Exit codes:
 		newBackupCommand(),
 		newRestoreCommand(),
 		newRecoverCommand(),
+		newMigrateCommand(),
 	)
 	return root
 }
