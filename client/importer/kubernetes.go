@@ -9,7 +9,8 @@ import (
 )
 
 // Kubernetes audit events (audit.k8s.io/v1, https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/),
-// one a line as the API server writes them, or in an EventList as it posts them.
+// one a line as the API server writes them, or in an EventList as it posts them,
+// whose items bear no kind and apiVersion of their own.
 //
 // What each becomes:
 //
@@ -68,7 +69,7 @@ func convertKubernetes(record jsontext.Value) (*draft, error) {
 	if err := readRecord(record, &r); err != nil {
 		return nil, fmt.Errorf("not a Kubernetes audit event: %w", err)
 	}
-	if r.Kind != "Event" || r.APIVersion != "audit.k8s.io/v1" {
+	if (r.Kind != "Event" || r.APIVersion != "audit.k8s.io/v1") && (r.Kind != "" || r.APIVersion != "") {
 		return nil, fmt.Errorf("not a Kubernetes audit event: it is %q of %q, not Event of audit.k8s.io/v1", r.Kind, r.APIVersion)
 	}
 	if r.AuditID == "" || r.Stage == "" || r.Verb == "" {

@@ -3,6 +3,7 @@ package importer
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,6 +36,7 @@ import (
 // a salt for one), and an account or access change names neither the escorted
 // session nor a digest of what was applied.
 //
+// The time is time, or time_dt where time is not in milliseconds since the epoch.
 // The actor is actor.user, in authentications the user, with role "principal".
 // The target is the one resource, else dst_endpoint, else device. session_id is
 // that of connection_info, of the event, or of its actor. ext.outcome is
@@ -43,11 +45,12 @@ import (
 
 // ocsfEvent is what is read of a record. All else stays in it.
 type ocsfEvent struct {
-	ClassUID   int64  `json:"class_uid"`
-	ActivityID int64  `json:"activity_id"`
-	TypeName   string `json:"type_name"`
-	StatusID   int64  `json:"status_id"`
-	Time       *int64 `json:"time"` // ms since the epoch
+	ClassUID   int64          `json:"class_uid"`
+	ActivityID int64          `json:"activity_id"`
+	TypeName   string         `json:"type_name"`
+	StatusID   int64          `json:"status_id"`
+	Time       jsontext.Value `json:"time"`    // ms since the epoch
+	TimeDT     string         `json:"time_dt"` // the same, RFC 3339; of the datetime profile
 	Metadata   struct {
 		Version string `json:"version"`
 		UID     string `json:"uid"`
@@ -112,15 +115,15 @@ func convertOCSF(record jsontext.Value) (*draft, error) {
 	if r.ClassUID <= 0 || r.Time == nil {
 		return nil, errors.New("not an OCSF event: it has no class_uid and time")
 	}
-	// The last instant that RFC 3339 can write.
-	if *r.Time < 0 || *r.Time > time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).UnixMilli() {
-		return nil, fmt.Errorf("not an OCSF event: time %d is not in milliseconds since the epoch", *r.Time)
+	at, err := r.at()
+	if err != nil {
+		return nil, fmt.Errorf("not an OCSF event: %w", err)
 	}
 	kind := r.TypeName
 	if kind == "" {
 		kind = fmt.Sprint(r.ClassUID*100 + r.ActivityID) // what type_uid is defined to be
 	}
-	d := observed(time.UnixMilli(*r.Time).UTC(), kind, r.Metadata.UID, r.category(), r.outcome())
+	d := observed(at, kind, r.Metadata.UID, r.category(), r.outcome())
 	session := firstID(r.ConnectionInfo.Session.UID, r.Session.UID, r.Actor.Session.UID)
 	if r.ClassUID == ocsfSSH && session != "" && r.outcome() != "failed" {
 		switch target := r.DstEndpoint.id(); {
@@ -134,6 +137,20 @@ func convertOCSF(record jsontext.Value) (*draft, error) {
 	}
 	d.observe(r.principal(), r.target(), session)
 	return d, nil
+}
+
+// at is when it happened. Some producers write time in microseconds, or as a
+// string; then time_dt says what it was meant to be.
+func (r *ocsfEvent) at() (time.Time, error) {
+	ms, err := strconv.ParseInt(string(r.Time), 10, 64)
+	// The last instant that RFC 3339 can write.
+	if err == nil && ms >= 0 && ms <= time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).UnixMilli() {
+		return time.UnixMilli(ms).UTC(), nil
+	}
+	if at, err := readTime(r.TimeDT); err == nil {
+		return at, nil
+	}
+	return time.Time{}, fmt.Errorf("time %.40s is not in milliseconds since the epoch, and there is no time_dt", r.Time)
 }
 
 func (r *ocsfEvent) principal() any {

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/escortlog/escortlog/log/event"
 )
@@ -84,7 +85,7 @@ var tables = map[string][]string{
 		"session_recording_config.update record.observed audit.change succeeded",
 		"role.created record.observed configuration.change succeeded",
 		"lock.deleted record.observed configuration.change succeeded",
-		"session.rejected record.observed other succeeded",
+		"session.rejected record.observed other unknown",
 		"something.new record.observed other succeeded",
 	},
 	"ocsf": {
@@ -279,6 +280,19 @@ func TestEventList(t *testing.T) {
 			t.Errorf("%.60s gives other events (%v)", list, err)
 		}
 	}
+	// What it really posts: items without kind and apiVersion, list after list. They
+	// are the same records under the same ids.
+	bare := strings.ReplaceAll(items, `"kind":"Event","apiVersion":"audit.k8s.io/v1",`, "")
+	got, _, err := importFrom(t, "kubernetes", `{`+head+`,"metadata":{},"items":[`+bare+`]}`+"\n"+`{`+head+`,"metadata":{},"items":[]}`)
+	if err != nil || len(got) != len(want) || strings.Contains(bare, "EventList") || bare == items {
+		t.Fatalf("%d of %d events, %v", len(got), len(want), err)
+	}
+	for i := range got {
+		a, b := valid(t, got[i]), valid(t, want[i])
+		if a.ID != b.ID || a.Type != b.Type || a.Subject != b.Subject || !a.Time.Equal(b.Time) {
+			t.Errorf("%s %s is %s %s in a list", b.ID, b.Type, a.ID, a.Type)
+		}
+	}
 	for _, list := range []string{
 		`{` + head + `,"metadata":{"continue":"x"},"items":[` + items + `]}`,
 		`{"kind":"EventList","apiVersion":"audit.k8s.io/v2","items":[` + items + `]}`,
@@ -293,6 +307,58 @@ func TestEventList(t *testing.T) {
 	// Elsewhere, items is a member like any other.
 	if _, counts, err := importFrom(t, "teleport", `{"event":"x.y","code":"T0000I","time":"2026-02-03T11:00:00Z","items":[1,2]}`); err != nil || counts.Events != 1 {
 		t.Errorf("%+v, %v", counts, err)
+	}
+}
+
+// TestFoundInTheWild: shapes that real systems write beside what their
+// documentation says.
+func TestFoundInTheWild(t *testing.T) {
+	for name, c := range map[string]struct {
+		system, record string
+		want           string // type, category, outcome, time
+		target         string
+	}{
+		"time in microseconds": {"ocsf", `{"metadata":{"version":"1.2.0"},"class_uid":6003,"activity_id":1,"time":1770116400123456,"time_dt":"2026-02-03T11:00:00.123456Z","resources":[{"name":"node-1","uid":null}]}`,
+			"record.observed configuration.change unknown 2026-02-03T11:00:00.123456Z", "node-1"},
+		"time as a string": {"ocsf", `{"metadata":{"version":"1.0.0"},"class_uid":4003,"activity_id":6,"time":"2026-02-03T11:00:00Z","time_dt":"2026-02-03T11:00:00Z"}`,
+			"record.observed other unknown 2026-02-03T11:00:00Z", ""},
+		"nulls where there is nothing": {"ocsf", `{"metadata":{"version":"1.1.0","uid":null},"class_uid":6003,"activity_id":2,"time":1770116400000,"actor":{"session":{"issuer":null},"user":{"name":null}},"dst_endpoint":null,"resources":null}`,
+			"record.observed read unknown 2026-02-03T11:00:00Z", ""},
+		"a desktop without a name": {"teleport", `{"event":"windows.desktop.session.start","code":"TDP00I","time":"2026-02-03T11:00:00.5Z","sid":"4a0e","success":true,"desktop_addr":"192.0.2.7:3389","windows_user":"administrator","user":"alice"}`,
+			"session.started session.start succeeded 2026-02-03T11:00:00.5Z", "192.0.2.7:3389"},
+		"an empty sid": {"teleport", `{"event":"sftp","code":"TS001I","time":"2026-02-03T11:00:00Z","sid":"","server_id":"node-1","user":"root"}`,
+			"record.observed file.transfer succeeded 2026-02-03T11:00:00Z", "node-1"},
+		"a warning": {"teleport", `{"event":"agent-forward","code":"T3013W","time":"2026-02-03T11:00:00Z","uid":"68a8"}`,
+			"record.observed other unknown 2026-02-03T11:00:00Z", ""},
+		"an exec by get": {"kubernetes", `{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"34b7","stage":"ResponseStarted","verb":"get","requestURI":"/api/v1/namespaces/default/pods/p/exec?stdin=true","objectRef":{"resource":"pods","namespace":"default","name":"p","subresource":"exec"},"responseStatus":{"code":101},"requestReceivedTimestamp":"2026-02-03T11:00:00.000001Z"}`,
+			"session.started session.start succeeded 2026-02-03T11:00:00.000001Z", "default/pods/p"},
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
+			events, counts, err := importFrom(t, c.system, c.record)
+			if err != nil || counts.Events != 1 || counts.Apart != 0 {
+				t.Fatal(err, counts)
+			}
+			ev := valid(t, events[0])
+			var data struct {
+				Target struct{ ID string }
+				Ext    struct{ Category, Outcome string }
+			}
+			if err := json.Unmarshal(ev.Data, &data); err != nil {
+				t.Fatal(err)
+			}
+			short := strings.TrimSuffix(strings.TrimPrefix(ev.Type, event.Prefix), ".v1")
+			got := strings.Join([]string{short, data.Ext.Category, data.Ext.Outcome, ev.Time.Format(time.RFC3339Nano)}, " ")
+			if got != c.want || data.Target.ID != c.target {
+				t.Errorf("%s on %q, want %s on %q", got, data.Target.ID, c.want, c.target)
+			}
+			if again, _, _ := importFrom(t, c.system, c.record); lines(again) != lines(events) {
+				t.Error("other bytes the second time")
+			}
+		})
+	}
+	// Without a time that can be read nothing is invented.
+	if _, _, err := importFrom(t, "ocsf", `{"metadata":{"version":"1.2.0"},"class_uid":6003,"activity_id":1,"time":1770116400123456}`); err == nil {
+		t.Error("a time in microseconds is taken for one")
 	}
 }
 

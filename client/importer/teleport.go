@@ -20,7 +20,8 @@ import (
 //	  windows.desktop.session.start,
 //	  app.session.start, with sid and target        session.started    session.start
 //	session.end and the like, with sid              session.ended      session.end
-//	any of these that failed or states less         record.observed    as above
+//	any of these that failed, may have, or
+//	  states less                                   record.observed    as above
 //	session.join, session.leave                     record.observed    participant.join, participant.leave
 //	exec, session.command, db.session.query,
 //	  kube.request                                  record.observed    command.run
@@ -32,7 +33,8 @@ import (
 //	anything else                                   record.observed    other
 //
 // The target is the server (its id), the Kubernetes cluster, the database, the
-// desktop or the application. The login is the account. Teleport knows users,
+// desktop (its name, or where older versions give none its address) or the
+// application. The login is the account. Teleport knows users,
 // not who of them is an engineer and who an escort: both stay null, and in other
 // records the user is the actor, with role "principal". recording_mode is off
 // where session_recording says so, else not known: strict and best_effort are of
@@ -45,7 +47,8 @@ import (
 // the window that it grants.
 //
 // ext.outcome is "failed" where success is false, there is an error, or the code
-// ends in E; else "succeeded".
+// ends in E; "unknown" where the code ends in W, a warning, and there is no
+// success: session.rejected, say, did not succeed; else "succeeded".
 
 // teleportEvent is what is read of a record. All else stays in it.
 type teleportEvent struct {
@@ -64,6 +67,7 @@ type teleportEvent struct {
 	DBService         string `json:"db_service"`
 	DBUser            string `json:"db_user"`
 	DesktopName       string `json:"desktop_name"`
+	DesktopAddr       string `json:"desktop_addr"`
 	WindowsUser       string `json:"windows_user"`
 	AppName           string `json:"app_name"`
 	SessionRecording  string `json:"session_recording"`
@@ -132,12 +136,15 @@ func (r *teleportEvent) session(d *draft) bool {
 
 // target is the system that the record is about, or empty.
 func (r *teleportEvent) target() string {
-	return firstID(r.KubernetesCluster, r.DBService, r.DesktopName, r.AppName, r.ServerID, r.ServerHostname)
+	return firstID(r.KubernetesCluster, r.DBService, r.DesktopName, r.DesktopAddr, r.AppName, r.ServerID, r.ServerHostname)
 }
 
 func (r *teleportEvent) outcome() string {
 	if r.Success != nil && !*r.Success || r.Error != "" || strings.HasSuffix(r.Code, "E") {
 		return "failed"
+	}
+	if r.Success == nil && strings.HasSuffix(r.Code, "W") {
+		return "unknown"
 	}
 	return "succeeded"
 }
