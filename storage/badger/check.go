@@ -57,13 +57,6 @@ func listFiles(dir string) (*files, error) {
 type found struct {
 	newest   uint64   // the newest commit on the disk
 	nameless []uint64 // tables that MANIFEST names, and that a WAL replaces
-	last     place    // the newest commit in a WAL
-}
-
-// place is where in a file something begins, or the zero place.
-type place struct {
-	path   string
-	offset int64
 }
 
 // checkFiles looks for damage that Badger would answer by dropping or deleting,
@@ -88,14 +81,9 @@ func checkFiles(dir string) (*found, error) {
 		return nil, err
 	}
 	newest := m.newest
-	var last place
 	for _, f := range files.wals {
-		var begins int64
-		if newest, begins, err = checkWAL(f, newest); err != nil {
+		if newest, _, err = checkWAL(f, newest); err != nil {
 			break
-		}
-		if begins > 0 {
-			last = place{f.path, begins}
 		}
 	}
 	// A table that was finished and not yet named when the process died holds
@@ -121,7 +109,7 @@ func checkFiles(dir string) (*found, error) {
 			return nil, err
 		}
 	}
-	return &found{newest, nameless, last}, checkKeyRegistry(dir)
+	return &found{newest, nameless}, checkKeyRegistry(dir)
 }
 
 // checkKeyRegistry checks that there are no encryption keys: the file is a nonce
@@ -159,27 +147,25 @@ func checkHeader(f fileInfo) error {
 	return nil
 }
 
-// checkWAL checks one WAL that goes on from commit newest, and returns the
-// commit it reaches, with the offset at which its own last commit begins, or 0. Badger
-// drops what follows a damaged record, and cuts the file there.
+// checkWAL checks one WAL that goes on from commit newest, and returns the commit it
+// reaches, and whether it holds a whole one.
 //
-// Any WAL may end in a torn commit, not only the newest. Opening makes a new one
-// while the torn one is there: a kill or a power cut then leaves both, and the power
-// may also take back Badger's cut when the new one holds commits. Whether the torn
-// commit had been acknowledged is seen from the number of the first that follows,
-// here or in the next WAL: each goes on from the one before.
-func checkWAL(f fileInfo, newest uint64) (reaches uint64, begins int64, err error) {
+// Any WAL may end in a torn commit, not only the newest: Badger, opening, makes a new
+// one while the torn one is there. Whether the torn commit had been acknowledged is seen
+// from the number of the first that follows, here or in the next WAL: each goes on from
+// the one before.
+func checkWAL(f fileInfo, newest uint64) (reaches uint64, whole bool, err error) {
 	if err := checkHeader(f); err != nil || f.size == 0 {
-		return newest, 0, err
+		return newest, false, err
 	}
 	data, unmap, err := mapFile(f.path, -1)
 	if err != nil {
-		return 0, 0, err
+		return 0, false, err
 	}
 	defer unmap()
 	reaches = newest
 	err = guarded(func() error {
-		pos, next := logHeaderSize, logHeaderSize
+		pos := logHeaderSize
 		goesOn := uint64(1) // 0 for the marker of reclaim, which has the number of the commit before it
 		for pos < len(data) {
 			r := parseRecord(data[pos:])
@@ -196,8 +182,7 @@ func checkWAL(f fileInfo, newest uint64) (reaches uint64, begins int64, err erro
 			if end > reaches+goesOn {
 				return corrupt(f.path, fmt.Sprintf("at offset %d it holds commit %d after commit %d", pos, end, reaches))
 			} else if end > 0 {
-				reaches = max(reaches, end)
-				begins, next = int64(next), pos+r.size
+				reaches, whole = max(reaches, end), true
 			}
 			pos += r.size
 		}
@@ -213,7 +198,7 @@ func checkWAL(f fileInfo, newest uint64) (reaches uint64, begins int64, err erro
 		}
 		return nil
 	})
-	return reaches, begins, err
+	return reaches, whole, err
 }
 
 // mapFile maps the first n bytes of a file for reading, or with a negative n

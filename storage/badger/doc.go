@@ -30,9 +30,9 @@
 // error. Open checks all tables, WALs and the MANIFEST before Badger sees them
 // and refuses, changing nothing. It cannot see that the end of everything is
 // missing; who keeps the head elsewhere can. What a kill has left in WALs Badger
-// writes to tables while it opens, and removes the WALs before the names of the
-// tables are durable: Open copies the WALs before, and removes the copies after. What
-// a failed sync has left in the page cache alone is written again.
+// would write to tables while it opens, and remove the WALs before the names of the
+// tables are durable: Open makes the table itself, and Badger finds no WAL. That also
+// writes again what a failed sync has left in the page cache alone.
 //
 // Reading. Badger gives an empty value for one that it cannot read, and takes a
 // damaged block of a table for its end: so a key is not found, an older value

@@ -12,23 +12,14 @@ import (
 // DataEnd is dataEnd, for tests that copy sparse files.
 var DataEnd = dataEnd
 
-// RestoreWALs is restoreWALs.
-var RestoreWALs = restoreWALs
+// MoveWALs is moveWALs, where all tables are there.
+func MoveWALs(dir string) error { return moveWALs(dir, nil) }
 
 // SetCloseWait shortens the wait of Close for an engine that failed.
 func (s *Store) SetCloseWait(d time.Duration) { s.closeWait = d }
 
 // OpenEngine opens the engine alone.
 func OpenEngine(dir string) (*engine.DB, error) { return openEngine(dir, nil) }
-
-// OpenHalfway opens a store up to where the engine is open and the copies of the
-// WALs are still there.
-func OpenHalfway(dir string) (*engine.DB, error) {
-	if err := saveWALs(dir); err != nil {
-		return nil, err
-	}
-	return openEngine(dir, nil)
-}
 
 // FastDir returns a temporary directory, in memory where that can be had: for
 // tests that do not depend on what fsync does.

@@ -111,29 +111,35 @@ func (m *manifest) replaced(id uint64, wals []fileInfo) bool {
 	}
 	reaches, some := older, false
 	for _, f := range wals {
-		var begins int64
+		var whole bool
 		var err error
-		if reaches, begins, err = checkWAL(f, reaches); err != nil {
+		if reaches, whole, err = checkWAL(f, reaches); err != nil {
 			return false
 		}
-		some = some || begins > 0
+		some = some || whole
 	}
 	return some && reaches >= m.newest
 }
 
-// forgetTables writes the MANIFEST in dir without the tables with those numbers.
-func forgetTables(dir string, ids []uint64) error {
-	m, err := readManifest(dir, &files{})
-	if err != nil {
-		return err
+// unused returns a number for a new table.
+func (m *manifest) unused(tables []fileInfo) uint64 {
+	id := uint64(1)
+	for other := range m.tables {
+		id = max(id, other+1)
 	}
+	for _, f := range tables {
+		id = max(id, f.id+1)
+	}
+	return id
+}
+
+// write makes m the MANIFEST.
+func (m *manifest) write() error {
 	var set pb.ManifestChangeSet
 	for id, t := range m.tables {
-		if !slices.Contains(ids, id) {
-			set.Changes = append(set.Changes, &pb.ManifestChange{
-				Id: id, Op: pb.ManifestChange_CREATE, Level: uint32(t.Level), Compression: uint32(t.Compression),
-			})
-		}
+		set.Changes = append(set.Changes, &pb.ManifestChange{
+			Id: id, Op: pb.ManifestChange_CREATE, Level: uint32(t.Level), Compression: uint32(t.Compression),
+		})
 	}
 	changes, err := proto.Marshal(&set)
 	if err != nil {

@@ -18,8 +18,9 @@ import (
 // In a WAL every transaction ends with a record under endKey, whose value is
 // its version in decimal.
 const (
-	metaInTxn  = 1 << 6
-	metaEndTxn = 1 << 7
+	metaPointer = 1 << 1 // the value is in a value log, and its place here
+	metaInTxn   = 1 << 6
+	metaEndTxn  = 1 << 7
 )
 
 var endKey = []byte("!badger!txn")

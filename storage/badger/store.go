@@ -161,7 +161,7 @@ func (s *Store) start() (err error) {
 	if err := checkFree(s.dir, s.opts.MinFree/2); err != nil {
 		return err
 	}
-	if err := errors.Join(restoreWALs(s.dir), forgetCached(s.dir)); err != nil {
+	if err := forgetCached(s.dir); err != nil {
 		return err
 	}
 	found, err := checkFiles(s.dir)
@@ -170,17 +170,11 @@ func (s *Store) start() (err error) {
 	}
 	if len(found.nameless) > 0 {
 		s.log.Warn("MANIFEST names tables that are missing, the WAL replaces them", "dir", s.dir, "tables", found.nameless)
-		if err := forgetTables(s.dir, found.nameless); err != nil {
-			return err
-		}
 	}
-	if err := rewrite(found.last); err != nil {
-		return fmt.Errorf("making the last commit durable again: %w", err)
+	if err := moveWALs(s.dir, found.nameless); err != nil {
+		return fmt.Errorf("moving the last commits to a table: %w", err)
 	}
 	if err := tidy(s.dir); err != nil {
-		return err
-	}
-	if err := saveWALs(s.dir); err != nil {
 		return err
 	}
 	if s.db, err = openEngine(s.dir, s.tripped); err != nil {
@@ -197,9 +191,6 @@ func (s *Store) start() (err error) {
 		return err
 	}
 	if err := s.tripped.err(); err != nil {
-		return err
-	}
-	if err := dropSaved(s.dir); err != nil {
 		return err
 	}
 	s.reclaimInBackground()

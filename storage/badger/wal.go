@@ -1,144 +1,125 @@
 package badger
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 
+	engine "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	sst "github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/badger/v4/y"
 	"golang.org/x/sys/unix"
 
 	"github.com/escortlog/escortlog/storage"
 )
 
-// savedEnding is that of a copy of a WAL, complete and durable.
-const savedEnding = ".saved"
-
-// While Badger opens it writes what a kill has left in WALs to tables, empties and
-// removes the WALs, and makes no name durable. After it has opened a pin delays
-// the removal; until then there is no way to do so. So the WALs are copied before, and
-// the copies removed when the names of the tables are durable. An opening that does
-// not come so far leaves them to the next one.
-
-// restoreWALs puts back the WALs that an unfinished opening has left copies of. That
-// they may be in a table already does no harm: nothing was committed since.
-func restoreWALs(dir string) error {
-	unfinished, err := withEnding(dir, savedEnding+".new")
-	if err != nil {
-		return err
-	}
-	for _, path := range unfinished {
-		if err := os.Remove(path); err != nil {
-			return err
-		}
-	}
-	saved, err := withEnding(dir, savedEnding)
-	if err != nil || len(saved) == 0 {
-		return err
-	}
-	for _, path := range saved {
-		if err := os.Rename(path, strings.TrimSuffix(path, savedEnding)); err != nil {
-			return err
-		}
-	}
-	return syncDir(dir)
-}
-
-func withEnding(dir, ending string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var paths []string
-	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), ending) {
-			paths = append(paths, filepath.Join(dir, e.Name()))
-		}
-	}
-	return paths, nil
-}
-
-// saveWALs copies all WALs durably.
-func saveWALs(dir string) error {
+// moveWALs writes what a kill has left in WALs to a table, has MANIFEST name it, but
+// not the tables that are gone, and removes the WALs: each step is durable before the
+// next. Badger would remove the WALs before the name of the table is durable; and what
+// a failed sync has left in the page cache alone, read now and built upon, it would not
+// write again.
+//
+// A kill between the steps leaves a table that is not named, which Badger removes, or a
+// WAL with what is in a table already, which does no harm: nothing was committed since.
+func moveWALs(dir string, gone []uint64) error {
 	files, err := listFiles(dir)
 	if err != nil || len(files.wals) == 0 {
 		return err
 	}
+	var made []byte
+	if made, err = tableOf(files.wals); err != nil {
+		return err
+	}
+	if made != nil {
+		m, err := readManifest(dir, files)
+		if err != nil {
+			return err
+		}
+		id := m.unused(files.tables)
+		if err := replaceFile(filepath.Join(dir, fmt.Sprintf("%06d.sst", id)), made); err != nil {
+			return err
+		}
+		for _, id := range gone {
+			delete(m.tables, id)
+		}
+		m.tables[id] = engine.TableManifest{} // level 0, not compressed
+		if err := m.write(); err != nil {
+			return err
+		}
+	}
 	for _, f := range files.wals {
-		if f.size == 0 {
-			continue
-		}
-		if err := copyWAL(f.path, f.path+savedEnding); err != nil {
-			return fmt.Errorf("copying %s: %w", f.path, err)
-		}
-	}
-	return syncDir(dir)
-}
-
-func copyWAL(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	end, err := dataEnd(in)
-	if err != nil {
-		return err
-	}
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	temporary := to + ".new"
-	out, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, io.NewSectionReader(in, 0, end))
-	if err = errors.Join(err, out.Truncate(info.Size()), out.Sync(), out.Close()); err != nil {
-		return err
-	}
-	return os.Rename(temporary, to)
-}
-
-// dropSaved removes the copies, durably: they must never come back when there are
-// newer commits.
-func dropSaved(dir string) error {
-	saved, err := withEnding(dir, savedEnding)
-	if err != nil || len(saved) == 0 {
-		return err
-	}
-	for _, path := range saved {
-		if err := os.Remove(path); err != nil {
+		if err := os.Remove(f.path); err != nil {
 			return err
 		}
 	}
 	return syncDir(dir)
 }
 
-// rewrite writes the last commit of a WAL again. When the sync of that commit failed,
-// it may be in the page cache and nowhere else, and no later sync would write it: what
-// is read now, and built upon, could still be lost with the power. What it points to in
-// a value log was synced before.
-func rewrite(last place) error {
-	if last.path == "" {
+// tableOf returns a table of what WALs hold, or nil when that is nothing.
+func tableOf(wals []fileInfo) (made []byte, err error) {
+	var logs [][]byte
+	for _, f := range wals {
+		data, unmap, err := mapFile(f.path, -1)
+		if err != nil {
+			return nil, err
+		}
+		defer unmap()
+		logs = append(logs, data)
+	}
+	err = guarded(func() error {
+		var all []record
+		for _, data := range logs {
+			all = append(all, wholeCommits(data)...)
+		}
+		if len(all) > 0 {
+			made = makeTable(all)
+		}
 		return nil
+	})
+	return made, err
+}
+
+// wholeCommits returns the records of a WAL up to where it is torn, without the ends.
+func wholeCommits(data []byte) []record {
+	var all, commit []record
+	for pos := logHeaderSize; pos < len(data); {
+		r := parseRecord(data[pos:])
+		if r.size == 0 {
+			break
+		}
+		if pos += r.size; r.endOf() == 0 {
+			commit = append(commit, r)
+			continue
+		}
+		all, commit = append(all, commit...), commit[:0]
 	}
-	f, err := os.OpenFile(last.path, os.O_RDWR, 0)
-	if err != nil {
-		return err
+	return all
+}
+
+// makeTable returns a sorted table of the engine.
+func makeTable(records []record) []byte {
+	slices.SortFunc(records, func(a, b record) int { return y.CompareKeys(a.key, b.key) })
+	// What stood in two WALs is the same: a version of a key is written once.
+	records = slices.CompactFunc(records, func(a, b record) bool { return bytes.Equal(a.key, b.key) })
+	d := engine.DefaultOptions("")
+	b := sst.NewTableBuilder(sst.Options{
+		TableSize: uint64(d.BaseTableSize), BlockSize: d.BlockSize, BloomFalsePositive: d.BloomFalsePositive,
+		Compression: options.None,
+	})
+	defer b.Close()
+	for _, r := range records {
+		var inLog uint32 // a pointer is the number of a value log, the length there, the offset
+		if r.meta&metaPointer != 0 && len(r.value) == 12 {
+			inLog = binary.NativeEndian.Uint32(r.value[4:])
+		}
+		b.Add(r.key, y.ValueStruct{Meta: r.meta, Value: r.value}, inLog)
 	}
-	end, err := dataEnd(f)
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	commit := make([]byte, max(0, end-last.offset))
-	if _, err = f.ReadAt(commit, last.offset); err == nil {
-		_, err = f.WriteAt(commit, last.offset)
-	}
-	return errors.Join(err, f.Sync(), f.Close())
+	return b.Finish()
 }
 
 // forgetCached has the WALs read from the disk: after a write that failed the page
