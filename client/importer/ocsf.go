@@ -36,7 +36,8 @@ import (
 // a salt for one), and an account or access change names neither the escorted
 // session nor a digest of what was applied.
 //
-// The time is time, or time_dt where time is not in milliseconds since the epoch.
+// The time is time, or where that is not in milliseconds since the epoch time_dt, or
+// time as RFC 3339.
 // The actor is actor.user, in authentications the user, with role "principal".
 // The target is the one resource, else dst_endpoint, else device. session_id is
 // that of connection_info, of the event, or of its actor. ext.outcome is
@@ -139,16 +140,19 @@ func convertOCSF(record jsontext.Value) (*draft, error) {
 	return d, nil
 }
 
-// at is when it happened. Some producers write time in microseconds, or as a
-// string; then time_dt says what it was meant to be.
+// at is when it happened. Some producers write time in microseconds; then time_dt
+// says what it was meant to be. Some write it as time_dt is to be written.
 func (r *ocsfEvent) at() (time.Time, error) {
 	ms, err := strconv.ParseInt(string(r.Time), 10, 64)
 	// The last instant that RFC 3339 can write.
 	if err == nil && ms >= 0 && ms <= time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).UnixMilli() {
 		return time.UnixMilli(ms).UTC(), nil
 	}
-	if at, err := readTime(r.TimeDT); err == nil {
-		return at, nil
+	text, _ := jsontext.AppendUnquote(nil, r.Time) // what is no string gives none
+	for _, s := range []string{r.TimeDT, string(text)} {
+		if at, err := readTime(s); err == nil {
+			return at, nil
+		}
 	}
 	return time.Time{}, fmt.Errorf("time %.40s is not in milliseconds since the epoch, and there is no time_dt", r.Time)
 }

@@ -320,7 +320,7 @@ func TestFoundInTheWild(t *testing.T) {
 	}{
 		"time in microseconds": {"ocsf", `{"metadata":{"version":"1.2.0"},"class_uid":6003,"activity_id":1,"time":1770116400123456,"time_dt":"2026-02-03T11:00:00.123456Z","resources":[{"name":"node-1","uid":null}]}`,
 			"record.observed configuration.change unknown 2026-02-03T11:00:00.123456Z", "node-1"},
-		"time as a string": {"ocsf", `{"metadata":{"version":"1.0.0"},"class_uid":4003,"activity_id":6,"time":"2026-02-03T11:00:00Z","time_dt":"2026-02-03T11:00:00Z"}`,
+		"time as a string": {"ocsf", `{"metadata":{"version":"1.0.0"},"class_uid":4003,"activity_id":6,"time":"2026-02-03T11:00:00Z"}`,
 			"record.observed other unknown 2026-02-03T11:00:00Z", ""},
 		"nulls where there is nothing": {"ocsf", `{"metadata":{"version":"1.1.0","uid":null},"class_uid":6003,"activity_id":2,"time":1770116400000,"actor":{"session":{"issuer":null},"user":{"name":null}},"dst_endpoint":null,"resources":null}`,
 			"record.observed read unknown 2026-02-03T11:00:00Z", ""},
