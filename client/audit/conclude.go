@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/escortlog/escortlog/client/rules"
 )
 
 // verdictNames is the order of the report.
@@ -19,9 +21,8 @@ func verdictOrder(name string) int { return slices.Index(verdictNames, name) }
 
 // findings collects what is proven and should worry somebody.
 func (a *auditor) findings() error {
-	r := a.report
 	for _, w := range a.cfg.Policy.Warnings() {
-		r.Findings = append(r.Findings, Finding{Kind: FindingPolicy, Count: 1, Detail: w})
+		a.find(w, Finding{Kind: FindingPolicy, Count: 1, Detail: w})
 	}
 	a.checkFreshness()
 	if !a.complete {
@@ -33,11 +34,26 @@ func (a *auditor) findings() error {
 	opaque := a.state.totals.Opaque
 	for _, name := range slices.Sorted(maps.Keys(opaque)) {
 		n := opaque[name]
-		r.Findings = append(r.Findings, Finding{Kind: FindingOpaque, Count: n.Count, First: &n.First, Last: &n.Last,
+		a.find(name, Finding{Kind: FindingOpaque, Count: n.Count, First: &n.First, Last: &n.Last,
 			Detail: fmt.Sprintf("%d events of type %s, whose data nobody here can judge, from leaf %d to leaf %d", n.Count, name, n.First, n.Last)})
 	}
 	a.notes()
 	return nil
+}
+
+// find adds a finding about something: a key, a type, a line of the policy. Each use
+// of a compromised key makes it another; that events of a type nobody can judge go
+// on does not.
+func (a *auditor) find(about string, f Finding) {
+	var refs []rules.Ref
+	if f.First != nil {
+		refs = append(refs, rules.Ref{Index: *f.First})
+	}
+	if f.Last != nil && f.Kind == FindingCompromised {
+		refs = append(refs, rules.Ref{Index: *f.Last})
+	}
+	f.ID = rules.FindingID(a.report.Origin, f.Kind, "", about, refs)
+	a.report.Findings = append(a.report.Findings, f)
 }
 
 // compromised looks up what each compromised key signed since it was. Only now
@@ -53,7 +69,7 @@ func (a *auditor) compromised() error {
 	}
 	for _, id := range slices.Sorted(maps.Keys(sums)) {
 		n := sums[id]
-		a.report.Findings = append(a.report.Findings, Finding{Kind: FindingCompromised, Count: n.count, First: &n.first, Last: &n.last,
+		a.find(id, Finding{Kind: FindingCompromised, Count: n.count, First: &n.first, Last: &n.last,
 			Detail: fmt.Sprintf("%s is compromised since %s, and signed %d leaves since then, from leaf %d to leaf %d: they do not prove who wrote them",
 				id, moments[id].UTC().Format(time.RFC3339Nano), n.count, n.first, n.last)})
 	}

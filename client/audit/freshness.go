@@ -54,8 +54,7 @@ func (a *auditor) checkFreshness() {
 	}
 	a.report.Freshness = f
 	if f.stale() {
-		a.report.Findings = append(a.report.Findings, Finding{Kind: FindingStale, Count: 1,
-			Detail: "the log may have gone on since and not show it, or stand still: " + f.String()})
+		a.find(f.Cosigned, Finding{Kind: FindingStale, Count: 1, Detail: "the log may have gone on since and not show it, or stand still: " + f.String()})
 	}
 }
 

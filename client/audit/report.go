@@ -69,6 +69,7 @@ type Failure struct {
 
 // Finding is something proven that should worry somebody.
 type Finding struct {
+	ID     string `json:"id"` // the same in every report in which it is, however it is worded
 	Kind   string `json:"kind"`
 	Count  int64  `json:"count"` // how many leaves (or policy lines) it is about
 	First  *int64 `json:"first,omitempty"`

@@ -271,7 +271,7 @@ func (r *RulesReport) writeFindings(w func(format string, args ...any)) (some bo
 				break
 			}
 			some = true
-			w("  %s (%s) %s: %s [%s]\n", v.Name, f.Severity, f.Subject, f.Detail, places(f.Refs))
+			w("  %s (%s) %s: %s [%s] %.16s\n", v.Name, f.Severity, f.Subject, f.Detail, places(f.Refs), f.ID)
 		}
 	}
 	if r.Since != "" {

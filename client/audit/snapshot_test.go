@@ -84,7 +84,7 @@ func TestSnapshotOfTheRules(t *testing.T) {
 		}, notice: "was changed", reads: true},
 		"of other rules":      {rules: other, notice: "it is of other rules", reads: true},
 		"of another program":  {damage: forge(func(s string) string { return strings.Replace(s, `"tool":"`, `"tool":"x`, 1) }), notice: "another version of this program", reads: true},
-		"of another encoding": {damage: forge(func(s string) string { return strings.Replace(s, `"version":1,`, `"version":2,`, 1) }), notice: "it is of version 2", reads: true},
+		"of another encoding": {damage: forge(func(s string) string { return strings.Replace(s, `"version":2,`, `"version":3,`, 1) }), notice: "it is of version 3", reads: true},
 		"of a tree of no size": {damage: forge(func(s string) string {
 			return strings.Replace(s, `"tree":[[`, `"tree":[["`+strings.Repeat("A", 43)+`=",`, 1)
 		}), notice: "hashes, not", reads: true},

@@ -13,7 +13,9 @@
 //
 // What is wrong is a Finding. Some findings are conditions (a log that is away, a
 // witness that is stale): they are raised when they begin and cleared when they
-// end. All others are facts, raised once. Every finding is first appended to a
+// end. All others are facts, raised once. One of a rule is closed, once, when leaves
+// that came later explain it, or when it goes on as another, of more leaves; see
+// rules.Rule. It is not raised again under the same id. Every finding is first appended to a
 // journal in the state directory, and synced; then it goes to each receiver
 // (standard output, a webhook, the log itself), which remembers how far it has
 // come. A crash at any moment loses no finding, and may send the last of a

@@ -31,6 +31,7 @@ const (
 const (
 	Raised  = "raised"
 	Cleared = "cleared" // the condition named by Clears has ended
+	Closed  = "closed"  // the finding of a rule named by Clears is no more, by what came into the log
 )
 
 // Head is a tree that a log signed.
@@ -44,7 +45,13 @@ type Finding struct {
 	Version int    `json:"version"` // of this format: 1
 	ID      string `json:"id"`      // 64 hex digits; the same finding has the same
 	Status  string `json:"status"`
-	Clears  string `json:"clears,omitempty"` // ID of the condition that has ended
+	Clears  string `json:"clears,omitempty"` // ID of the finding that has ended
+	// Reason is why, where a finding is closed: its words; and Continued the ID of the
+	// finding as which it goes on, if it does.
+	Reason    string `json:"reason,omitempty"`
+	Continued string `json:"continued,omitempty"`
+	// RaisedAt is At of the finding that has ended.
+	RaisedAt int64 `json:"raised_at,omitempty"`
 
 	Kind     string `json:"kind"`
 	Severity string `json:"severity"` // info, low, medium, high, critical

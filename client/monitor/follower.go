@@ -265,7 +265,7 @@ func (f *follower) set(ctx context.Context, c condition, why string) error {
 	case begun != nil:
 		g := *begun
 		now := f.finding(c.kind, "")
-		g.Status, g.Clears, g.ID, g.Head, g.Time, g.At = Cleared, begun.ID, identify(Cleared, begun.ID), now.Head, now.Time, now.At
+		g.Status, g.Clears, g.RaisedAt, g.ID, g.Head, g.Time, g.At = Cleared, begun.ID, begun.At, identify(Cleared, begun.ID), now.Head, now.Time, now.At
 		return f.m.raise(ctx, &g)
 	}
 	g := f.finding(c.kind, why)

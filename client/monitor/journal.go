@@ -28,7 +28,8 @@ type journal struct {
 	size  int64 // of what is synced
 	known map[string]bool
 	open  map[condition]*Finding
-	grown chan struct{} // closed when it grows
+	rules map[string]*Finding // findings of rules that were raised and not closed, by id
+	grown chan struct{}       // closed when it grows
 }
 
 // openJournal reads the journal. A last line that a crash cut off does not count:
@@ -38,7 +39,7 @@ func openJournal(path string) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &journal{file: file, known: map[string]bool{}, open: map[condition]*Finding{}, grown: make(chan struct{})}
+	j := &journal{file: file, known: map[string]bool{}, open: map[condition]*Finding{}, rules: map[string]*Finding{}, grown: make(chan struct{})}
 	err = j.each(0, func(f *Finding, _ []byte, end int64) error {
 		j.take(f)
 		j.size = end
@@ -58,6 +59,12 @@ func openJournal(path string) (*journal, error) {
 
 func (j *journal) take(f *Finding) {
 	j.known[f.ID] = true
+	switch {
+	case f.Kind == KindRule && f.Status == Raised:
+		j.rules[f.ID] = f
+	case f.Status == Closed:
+		delete(j.rules, f.Clears)
+	}
 	if c, ok := f.condition(); ok && f.Status == Raised {
 		j.open[c] = f
 	} else if ok {
@@ -131,6 +138,18 @@ func (j *journal) holds(c condition) *Finding {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.open[c]
+}
+
+// unresolved returns the findings of a rule about a log that are not closed.
+func (j *journal) unresolved(log, url, rule string) (list []*Finding) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, f := range j.rules {
+		if f.Log == log && f.URL == url && f.Rule == rule {
+			list = append(list, f)
+		}
+	}
+	return list
 }
 
 // knows reports whether a finding was raised.

@@ -28,10 +28,14 @@ type raiser struct {
 // the finding and the cursor, so that after a crash the same bytes are sent, which
 // no log takes twice.
 func (r *raiser) deliver(ctx context.Context, f *Finding, _ []byte, at *cursor) error {
-	if f.Log != r.t.Origin || f.Status != Raised || r.own(f.Refs) {
+	if f.Log != r.t.Origin || f.Status == Cleared || r.own(f.Refs) {
 		return nil
 	}
-	payload, err := r.event(f, at)
+	build := r.raised
+	if f.Status == Closed {
+		build = r.closed
+	}
+	payload, err := build(f, at)
 	if err != nil {
 		return fmt.Errorf("making an event of a finding: %w", err)
 	}
@@ -69,13 +73,8 @@ func (r *raiser) own(refs []rules.Ref) bool {
 	return len(refs) > 0
 }
 
-// event makes an event of a finding. Its id is made from the finding's id and
-// when that came to be; the monitor found it at its time.
-func (r *raiser) event(f *Finding, at *cursor) ([]byte, error) {
-	sum, err := hex.DecodeString(f.ID)
-	if err != nil || len(sum) < 10 {
-		return nil, fmt.Errorf("%w: finding id %q", errState, f.ID)
-	}
+// raised makes the event that raises a finding.
+func (r *raiser) raised(f *Finding, at *cursor) ([]byte, error) {
 	refs := []map[string]any{}
 	for _, ref := range f.Refs {
 		if ref.Source != "" && ref.ID != "" {
@@ -91,6 +90,34 @@ func (r *raiser) event(f *Finding, at *cursor) ([]byte, error) {
 	if f.RulesDigest != "" {
 		data["rules_digest"] = f.RulesDigest
 	}
+	return r.event("finding.raised", f, f.ID, data, at)
+}
+
+// closed makes the event that closes a finding, which the monitor raised. Where that
+// goes on as another, the log holds the other too.
+func (r *raiser) closed(f *Finding, at *cursor) ([]byte, error) {
+	outcome := "resolved"
+	if f.Continued != "" {
+		outcome = "duplicate"
+	}
+	id, err := eventID(f.RaisedAt, f.Clears)
+	if err != nil {
+		return nil, err
+	}
+	return r.event("finding.closed", f, f.Clears, map[string]any{
+		"finding_id": f.Clears, "outcome": outcome, "reason": clip(f.Reason),
+		"closed_by": map[string]any{"ref": r.m.cfg.Source, "role": "monitor"},
+		"raised":    map[string]any{"source": r.m.cfg.Source, "id": id},
+	}, at)
+}
+
+// event makes an event about the finding of an id. Its own id is made from that of
+// the line in the journal and when that came to be; the monitor found it at its time.
+func (r *raiser) event(typ string, f *Finding, about string, data map[string]any, at *cursor) ([]byte, error) {
+	id, err := eventID(f.At, f.ID)
+	if err != nil {
+		return nil, err
+	}
 	switch kind, id, _ := strings.Cut(f.Subject, "/"); {
 	case kind == "session" && id != "":
 		data["session_id"] = id
@@ -98,9 +125,18 @@ func (r *raiser) event(f *Finding, at *cursor) ([]byte, error) {
 		data["change_id"] = id
 	}
 	return event.Build(event.Attributes{
-		ID: event.NewUUIDv7(f.At, [10]byte(sum)), Source: r.m.cfg.Source, Type: event.Prefix + "finding.raised.v1", Subject: "finding/" + f.ID,
+		ID: id, Source: r.m.cfg.Source, Type: event.Prefix + typ + ".v1", Subject: "finding/" + about,
 		Time: f.Time, Sequence: at.Sequence + 1, PrevHash: at.PrevHash,
 	}, data)
+}
+
+// eventID is the id of the event about a finding of that id and At.
+func eventID(at int64, id string) (string, error) {
+	sum, err := hex.DecodeString(id)
+	if err != nil || len(sum) < 10 {
+		return "", fmt.Errorf("%w: finding id %q", errState, id)
+	}
+	return event.NewUUIDv7(at, [10]byte(sum)), nil
 }
 
 // ruleOf names what was broken: a rule, or the monitor's own kind.

@@ -115,7 +115,7 @@ func TestEventOfFinding(t *testing.T) {
 	at := time.UnixMilli(1_750_000_000_123).UTC()
 	f := &Finding{ID: identify("x"), Status: Raised, Kind: KindRule, Severity: "high", Log: origin, Rule: "OVERSTAY", Subject: "session/s-1", Summary: strings.Repeat("ü", 3000), Refs: []rules.Ref{{Index: 3, Source: source, ID: "e-1"}, {Index: 4}}, Population: 7, Head: &Head{Size: 9}, RulesDigest: rules.Default().Digest(), Time: at, At: at.UnixMilli()}
 	for _, f := range []*Finding{f, {ID: identify("y"), Kind: KindStale, Severity: "high", Log: origin, Summary: "old", Time: at, At: at.UnixMilli()}} {
-		first, err := r.event(f, &cursor{})
+		first, err := r.raised(f, &cursor{})
 		must(t, err)
 		ev, err := event.Parse(first)
 		must(t, err)
@@ -124,7 +124,7 @@ func TestEventOfFinding(t *testing.T) {
 		must(t, err)
 		again := new(Finding)
 		must(t, json.Unmarshal(line, again))
-		second, err := r.event(again, &cursor{})
+		second, err := r.raised(again, &cursor{})
 		must(t, err)
 		if string(first) != string(second) {
 			t.Errorf("%s\n%s", first, second)
@@ -133,7 +133,31 @@ func TestEventOfFinding(t *testing.T) {
 			t.Errorf("%s", first)
 		}
 	}
-	next, err := r.event(f, &cursor{Sequence: 1, PrevHash: event.PrevHash([]byte("x"))})
+	// What closes it names it, and the event that raised it.
+	raised, err := r.raised(f, &cursor{})
+	must(t, err)
+	raisedEvent, err := event.Parse(raised)
+	must(t, err)
+	for continued, outcome := range map[string]string{"": "resolved", identify("z"): "duplicate"} {
+		g := *f
+		g.Status, g.Clears, g.RaisedAt, g.ID, g.At, g.Reason, g.Continued = Closed, f.ID, f.At, identify(Closed, f.ID), f.At+1, "it came late", continued
+		payload, err := r.closed(&g, &cursor{Sequence: 4})
+		must(t, err)
+		ev, err := event.Parse(payload)
+		must(t, err)
+		must(t, event.Validate(ev, false))
+		var data struct {
+			ID      string    `json:"finding_id"`
+			Outcome string    `json:"outcome"`
+			Session string    `json:"session_id"`
+			Raised  rules.Ref `json:"raised"`
+		}
+		must(t, json.Unmarshal(ev.Data, &data))
+		if data.ID != f.ID || data.Outcome != outcome || data.Session != "s-1" || data.Raised.ID != raisedEvent.ID || ev.ID == raisedEvent.ID || ev.SequenceNumber() != 5 {
+			t.Errorf("%s", payload)
+		}
+	}
+	next, err := r.raised(f, &cursor{Sequence: 1, PrevHash: event.PrevHash([]byte("x"))})
 	must(t, err)
 	if ev, err := event.Parse(next); err != nil || ev.SequenceNumber() != 2 || ev.PrevHash != event.PrevHash([]byte("x")) {
 		t.Errorf("%s: %v", next, err)

@@ -2,7 +2,6 @@ package monitor
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/escortlog/escortlog/client/audit"
@@ -44,46 +43,32 @@ func (f *follower) failure(r *audit.Report, x *audit.Failure) *Finding {
 	return g
 }
 
-// worry is a finding of an audit. Each use of a compromised key counts; that
-// events of a type nobody can judge go on is raised once.
+// worry is a finding of an audit.
 func (f *follower) worry(x *audit.Finding) *Finding {
 	g := f.finding(KindAudit, x.Detail)
 	g.Rule, g.Population = x.Kind, x.Count
-	what := x.Detail
 	if x.First != nil {
 		g.Refs = []rules.Ref{{Index: *x.First}}
-		if x.Kind == audit.FindingOpaque {
-			what = fmt.Sprint(*x.First)
-		}
 	}
-	g.ID = identify(g.Kind, g.Log, g.Rule, what)
+	g.ID = x.ID
 	return g
 }
 
-// verdict raises what one rule found. A finding is known by its rule, its subject
-// and the leaves that it rests on, since its words may tell how long something
-// has been so; among several with the same it is known by its place.
+// verdict raises what one rule found, and closes what it finds no more.
 func (f *follower) verdict(ctx context.Context, digest string, v *rules.Verdict) error {
 	var list []*Finding
-	same := map[string]int{}
 	for i := range v.Findings {
 		x := &v.Findings[i]
-		refs, err := json.Marshal(x.Refs)
-		if err != nil {
-			return err
-		}
 		g := f.finding(KindRule, x.Detail)
 		g.Rule, g.RulesDigest, g.Population = v.Name, digest, v.Population
 		g.Severity, g.Subject, g.At = x.Severity, x.Subject, x.Time
 		if x.Refs != nil {
 			g.Refs = x.Refs
 		}
-		key := identify(g.Kind, g.Log, g.Rule, g.Subject, string(refs))
-		g.ID = identify(key, fmt.Sprint(same[key]))
-		same[key]++
+		g.ID = x.ID
 		list = append(list, g)
 	}
-	if err := f.m.raise(ctx, list...); err != nil {
+	if err := f.m.raise(ctx, append(f.ended(digest, v), list...)...); err != nil {
 		return err
 	}
 	omitted := ""

@@ -177,7 +177,7 @@ func (e *Engine) personRevoked(b *board, v *view, m *member) {
 			continue
 		}
 		if f := rec.separatedAt(s.fact.t); f != nil {
-			b.find(RevokedUse, v.subject(), fmt.Sprintf("%s was separated at %s and took part as %s at %s", m.ref,
+			b.findOf(RevokedUse, v.subject(), m.ref, fmt.Sprintf("%s was separated at %s and took part as %s at %s", m.ref,
 				stamp(f.data.(*separated).EffectiveAt), s.role, stamp(s.fact.t)), s.fact, f)
 			return
 		}
@@ -186,7 +186,7 @@ func (e *Engine) personRevoked(b *board, v *view, m *member) {
 		}
 		for _, sys := range v.systems {
 			if valid, end := rec.authorisation(nil, sys, s.fact.t, s.fact.ref.Index); valid == nil && end != nil {
-				b.find(RevokedUse, v.subject(), fmt.Sprintf("the authorisation of %s for %s was revoked at %s, and used as %s at %s", m.ref, sys.ID,
+				b.findOf(RevokedUse, v.subject(), m.ref, fmt.Sprintf("the authorisation of %s for %s was revoked at %s, and used as %s at %s", m.ref, sys.ID,
 					stamp(end.data.(*authorizationRevoked).EffectiveAt), s.role, stamp(s.fact.t)), s.fact, end)
 				return
 			}

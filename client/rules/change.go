@@ -83,7 +83,7 @@ func (e *Engine) judgeChange(b *board, c *change, at time.Time) {
 		b.look(RevokedUse)
 		for _, s := range m.seen {
 			if f := e.registry.of(m.ref).separatedAt(s.fact.t); f != nil {
-				b.find(RevokedUse, c.subject(), fmt.Sprintf("%s was separated at %s and took part as %s at %s", m.ref,
+				b.findOf(RevokedUse, c.subject(), m.ref, fmt.Sprintf("%s was separated at %s and took part as %s at %s", m.ref,
 					stamp(f.data.(*separated).EffectiveAt), s.role, stamp(s.fact.t)), s.fact, f)
 				break
 			}

@@ -165,6 +165,7 @@ func (e *Engine) authority(r *Record, typ string) {
 	if e.directory.Apply(r.Index, r.LeafHash, r.Entry, r.Event) != nil {
 		return
 	}
+	e.board.origin = e.directory.Origin()
 	if typ == "source.registered" || typ == "source.retired" {
 		e.sourceChanged(r)
 	}

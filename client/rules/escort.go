@@ -147,7 +147,7 @@ func (e *Engine) overload(b *board, sh shift, all []shift, at time.Time) {
 		on = append(on, o.fact)
 	}
 	if n := len(others) + 1; n > e.cfg.EscortSessions {
-		b.find(EscortOverload, "session/"+sh.session, fmt.Sprintf("%s escorts %d sessions at once from %s on, %d are allowed",
+		b.findOf(EscortOverload, "session/"+sh.session, sh.escort, fmt.Sprintf("%s escorts %d sessions at once from %s on, %d are allowed",
 			sh.escort, n, stamp(sh.from), e.cfg.EscortSessions), on...)
 	}
 }
@@ -179,7 +179,7 @@ func (e *Engine) escortUnqualified(b *board, v *view) {
 			}
 		}
 		if len(says) > 0 {
-			b.find(EscortUnqualified, v.subject(), sh.escort+" "+strings.Join(says, ", and "), on...)
+			b.findOf(EscortUnqualified, v.subject(), sh.escort, sh.escort+" "+strings.Join(says, ", and "), on...)
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (e *Engine) citizenshipByLevel(b *board, v *view) {
 		if others {
 			how = "where an escort does not help"
 		}
-		b.find(CitizenshipByLevel, v.subject(), m.ref+" ("+class+") works on "+level+" "+how, append(m.facts(), start)...)
+		b.findOf(CitizenshipByLevel, v.subject(), m.ref, m.ref+" ("+class+") works on "+level+" "+how, append(m.facts(), start)...)
 	}
 }
 
@@ -124,7 +124,7 @@ func (e *Engine) coveredNation(b *board, subject string, members []*member) {
 			}
 		}
 		if len(says) > 0 {
-			b.find(CoveredNation, subject, m.ref+" ("+m.roles()+") is "+strings.Join(says, " and "), m.facts()...)
+			b.findOf(CoveredNation, subject, m.ref, m.ref+" ("+m.roles()+") is "+strings.Join(says, " and "), m.facts()...)
 		}
 	}
 }
@@ -151,7 +151,7 @@ func (e *Engine) locationWeak(b *board, v *view) {
 		}
 		b.look(LocationWeak)
 		if problem := m.weakness(); problem != "" {
-			b.find(LocationWeak, v.subject(), m.ref+" "+problem, m.facts()...)
+			b.findOf(LocationWeak, v.subject(), m.ref, m.ref+" "+problem, m.facts()...)
 		}
 	}
 }
@@ -208,7 +208,7 @@ func (e *Engine) undisclosed(b *board, v *view) {
 			}
 			b.look(Undisclosed)
 			if list := m.undeclared(d); len(list) > 0 {
-				b.find(Undisclosed, v.subject(), m.ref+" took part, and the plan "+d.ID+" does not declare: "+strings.Join(list, ", "), append(m.facts(), f)...)
+				b.findOf(Undisclosed, v.subject(), m.ref, m.ref+" took part, and the plan "+d.ID+" does not declare: "+strings.Join(list, ", "), append(m.facts(), f)...)
 			}
 		}
 		return

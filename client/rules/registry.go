@@ -81,7 +81,7 @@ func (g *registry) take(e *Engine, f *fact) {
 		rec := g.of(d.PersonRef)
 		rec.separated = append(rec.separated, f)
 		if s := rec.left; s != nil && s.fact.t.After(d.EffectiveAt) {
-			e.board.find(RevokedUse, s.subject, d.PersonRef+" was separated at "+stamp(d.EffectiveAt)+", as was logged later, and took part as "+
+			e.board.findOf(RevokedUse, s.subject, d.PersonRef, d.PersonRef+" was separated at "+stamp(d.EffectiveAt)+", as was logged later, and took part as "+
 				string(s.role)+" at "+stamp(s.fact.t), s.fact, f)
 		}
 	case *qualified:

@@ -2,9 +2,13 @@ package rules
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -28,11 +32,34 @@ type Ref struct {
 
 // Finding is one violation of a rule.
 type Finding struct {
+	// ID is the same in every report in which the finding is, however it is worded;
+	// see FindingID.
+	ID       string `json:"id"`
 	Subject  string `json:"subject"` // what it is about, such as "session/s-1"
 	Detail   string `json:"detail"`
 	Severity string `json:"severity"` // info, low, medium, high, critical
 	Refs     []Ref  `json:"refs"`     // the leaves it rests on, by index; at most 20
 	Time     int64  `json:"time"`     // ms, time in the newest of those leaves
+}
+
+// FindingID names a finding in 64 hex digits: the SHA-256 of the log's origin, the
+// rule, the subject, what tells it from others of the same subject and leaves (such
+// as a person), and the leaves that it rests on, each bound by its length.
+func FindingID(origin, rule, subject, about string, refs []Ref) string {
+	h := sha256.New()
+	part := func(s string) {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(s))))
+		h.Write([]byte(s))
+	}
+	for _, s := range []string{"escortlog finding v1", origin, rule, subject, about} {
+		part(s)
+	}
+	for _, r := range refs {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(r.Index)))
+		part(r.Source)
+		part(r.ID)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // maxRefs bounds the leaves that one finding names.
@@ -63,6 +90,7 @@ const maxReasons = 16
 // board holds the tallies of all rules, by number; own rules from firstOwn on.
 type board struct {
 	cfg     *Config
+	origin  string // of the log
 	tallies []tally
 }
 
@@ -72,7 +100,7 @@ func newBoard(cfg *Config) *board {
 
 // fork returns a board that goes on by itself.
 func (b *board) fork() *board {
-	f := &board{cfg: b.cfg, tallies: slices.Clone(b.tallies)}
+	f := &board{cfg: b.cfg, origin: b.origin, tallies: slices.Clone(b.tallies)}
 	for i := range f.tallies {
 		t := &f.tallies[i]
 		t.findings = slices.Clip(t.findings)
@@ -98,6 +126,12 @@ func (b *board) skip(rule int, reason string) {
 
 // find adds a finding that rests on the given facts.
 func (b *board) find(rule int, subject, detail string, on ...*fact) {
+	b.findOf(rule, subject, "", detail, on...)
+}
+
+// findOf adds a finding of which there may be several with the same subject and
+// facts: about tells them apart, and is no wording.
+func (b *board) findOf(rule int, subject, about, detail string, on ...*fact) {
 	t := &b.tallies[rule]
 	t.count++
 	if len(t.findings) >= b.cfg.MaxFindings {
@@ -112,7 +146,15 @@ func (b *board) find(rule int, subject, detail string, on ...*fact) {
 			f.Refs = append(f.Refs, x.ref)
 		}
 	}
+	f.ID = FindingID(b.origin, b.name(rule), subject, about, f.Refs)
 	t.findings = append(t.findings, f)
+}
+
+func (b *board) name(rule int) string {
+	if rule >= firstOwn {
+		return b.cfg.compiled[rule-firstOwn].ID
+	}
+	return catalogue[rule-1].Name
 }
 
 func (b *board) severity(rule int) string {
@@ -132,12 +174,9 @@ func (b *board) verdicts() []Verdict {
 }
 
 func (b *board) verdict(number int) Verdict {
-	v := Verdict{Unit: "events"}
+	v := Verdict{Name: b.name(number), Unit: "events"}
 	if number < firstOwn {
-		r := catalogue[number-1]
-		v.Number, v.Name, v.Unit = r.Number, r.Name, r.Unit
-	} else {
-		v.Name = b.cfg.compiled[number-firstOwn].ID
+		v.Number, v.Unit = number, catalogue[number-1].Unit
 	}
 	if slices.Contains(b.cfg.Disable, v.Name) {
 		v.Status, v.Reason, v.Findings = NotEvaluable, "switched off by the rules file", []Finding{}
@@ -152,6 +191,7 @@ func (b *board) verdict(number int) Verdict {
 	if v.Findings == nil {
 		v.Findings = []Finding{}
 	}
+	tellApart(v.Findings)
 	reasons := t.reasons()
 	switch {
 	case v.Count > 0:
@@ -169,6 +209,19 @@ func (b *board) verdict(number int) Verdict {
 	}
 	v.Reason = strings.Join(reasons, "; ")
 	return v
+}
+
+// tellApart gives findings of one id, in which nothing but the words differ, ids of
+// their own, by their place.
+func tellApart(list []Finding) {
+	same := map[string]int{}
+	for i := range list {
+		f := &list[i]
+		n := same[f.ID]
+		if same[f.ID]++; n > 0 {
+			f.ID = FindingID(f.ID, "", "", strconv.Itoa(n), nil)
+		}
+	}
 }
 
 func firstIndex(f Finding) int64 {

@@ -45,7 +45,7 @@ func (p inParts) judge(b *board, subject string, apart [][2]part) {
 		b.look(Separation)
 	}
 	for _, ref := range slices.Sorted(maps.Keys(says)) {
-		b.find(Separation, subject, ref+" is "+strings.Join(says[ref], ", "), on[ref]...)
+		b.findOf(Separation, subject, ref, ref+" is "+strings.Join(says[ref], ", "), on[ref]...)
 	}
 }
 

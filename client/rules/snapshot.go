@@ -12,7 +12,7 @@ import (
 
 // snapshotVersion is that of the encoding of snapshots. It changes with whatever a
 // rule remembers.
-const snapshotVersion = 1
+const snapshotVersion = 2
 
 // ErrSnapshot: a snapshot is of another version, other rules or another program, so
 // that its rules have to see the whole log again.
@@ -119,6 +119,7 @@ func Restore(cfg *Config, tool string, snapshot []byte, authority []Record) (*En
 			return nil, fmt.Errorf("%w: the authority event at leaf %d does not fit", ErrSnapshot, r.Index)
 		}
 	}
+	e.board.origin = e.directory.Origin()
 	return e, nil
 }
 

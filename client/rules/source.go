@@ -131,7 +131,8 @@ func (e *Engine) number(s *source, r *Record, f *fact) {
 		if len(s.gaps) < maxHoles {
 			s.gaps = append(s.gaps, h)
 		} else {
-			bad(h.String())
+			s.broken = true
+			e.board.findOf(Sequence, subject, h.numbers(), h.String(), f)
 		}
 	case prev == "" && n > 1 && s.chained:
 		bad("no prevhash, though its events were chained before", s.newest)
@@ -145,6 +146,8 @@ func (e *Engine) number(s *source, r *Record, f *fact) {
 func breaks(hashes []string, prev string) bool {
 	return prev != "" && len(hashes) > 0 && !slices.Contains(hashes, prev)
 }
+
+func (h *hole) numbers() string { return fmt.Sprintf("%d-%d", h.first, h.last) }
 
 func (h *hole) String() string {
 	if h.first == h.last {
@@ -365,7 +368,7 @@ func (e *Engine) reportSources(b *board, at time.Time) {
 	for _, uri := range sortedKeys(e.sources) {
 		s := e.sources[uri]
 		for _, h := range s.gaps {
-			b.find(Sequence, "source/"+uri, h.String(), h.f)
+			b.findOf(Sequence, "source/"+uri, h.numbers(), h.String(), h.f)
 		}
 		if s.plain && s.newest == nil {
 			b.skip(Sequence, "sources that do not number their events")

@@ -220,7 +220,7 @@ func parseInstant(flag, s string) (time.Time, error) {
 func explainRules(w io.Writer) error {
 	var b strings.Builder
 	for _, r := range rules.Catalogue() {
-		fmt.Fprintf(&b, "%d %s (%s)\n  finds:    %s\n  looks at: %s\n  not seen: %s\n", r.Number, r.Name, r.Severity, r.Sentence, r.Unit, r.Blind)
+		fmt.Fprintf(&b, "%d %s (%s)\n  finds:    %s\n  looks at: %s\n  not seen: %s\n  keeps:    %s\n  closes:   %s\n", r.Number, r.Name, r.Severity, r.Sentence, r.Unit, r.Blind, r.Memory, r.Closes)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -53,9 +53,10 @@ What is wrong is printed as one JSON object a line, and kept in DIR: an id, the
 kind, severity, log, rule, summary, the leaves it rests on. The same finding has
 the same id and comes once, also after a restart. What holds for a while (a log or
 a witness that is away, a stale checkpoint, a missing quorum) is raised when it
-begins and cleared when it ends. --webhook gets each line with POST, until it
+begins and cleared when it ends. What a rule found and finds no more, since a leaf
+that came later explains it, is closed, once (audit --explain-rules says when). --webhook gets each line with POST, until it
 answers 2xx; --key and --source raise the findings about a log into that log, as
-events of type finding.raised, but for those about the monitor's own events. What
+events of type finding.raised and finding.closed, but for those about the monitor's own events. What
 could not be delivered waits in DIR, and a kill loses none of it. The last line
 before a kill may come twice.
 

@@ -102,7 +102,7 @@ func TestRulesGoOnFromSnapshots(t *testing.T) {
 	}{
 		"other rules":     {rules.Default(), "test", wantSnapshot},
 		"another program": {cfg, "other", wantSnapshot},
-		"another version": {cfg, "test", bytes.Replace(wantSnapshot, []byte(`"version":1,`), []byte(`"version":99,`), 1)},
+		"another version": {cfg, "test", bytes.Replace(wantSnapshot, []byte(`"version":2,`), []byte(`"version":99,`), 1)},
 		"no snapshot":     {cfg, "test", []byte("{")},
 	} {
 		if _, err := rules.Restore(c.cfg, c.tool, c.snapshot, authority); !errors.Is(err, rules.ErrSnapshot) {
