@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/witness"
 )
@@ -57,7 +58,7 @@ what was decided here.`,
 	f.StringVar(&o.access.TLSCert, "tls-cert", "", "PEM `file` of the certificate the mirror reads the log with")
 	f.StringVar(&o.access.TLSKey, "tls-key", "", "PEM `file` of the key of --tls-cert")
 	f.StringVar(&o.list, "list", "", "add the logs of this log list `file`")
-	fromCommandLineOnly(cmd, "origin", "url", "qpd", "mirror", "contact", "list", "token-file", "ca-file", "tls-cert", "tls-key")
+	config.CommandLineOnly(cmd, "origin", "url", "qpd", "mirror", "contact", "list", "token-file", "ca-file", "tls-cert", "tls-key")
 	return cmd
 }
 

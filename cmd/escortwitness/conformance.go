@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/witness/conformance"
 	"github.com/escortlog/escortlog/witness/journal"
@@ -52,7 +53,7 @@ Exit code 1 says that a MUST failed; failed SHOULDs are printed only.`,
 	f.StringArrayVar(&o.vkeys, "vkey", nil, "the witness's `vkey`; repeat for each")
 	f.StringVar(&o.logKey, "log-key", "", "`file` with the private keys of the suite's logs; made if missing")
 	f.BoolVar(&o.asJSON, "json", false, "print each verdict as a JSON object on a line")
-	fromCommandLineOnly(cmd, "url", "monitoring-url", "vkey", "log-key", "json")
+	config.CommandLineOnly(cmd, "url", "monitoring-url", "vkey", "log-key", "json")
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/witness"
 )
 
@@ -54,6 +55,6 @@ It may be called while the witness runs. The files are in DIR/evidence.`,
 	}
 	dataFlag(cmd, &dir)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "everything, one JSON object a line")
-	fromCommandLineOnly(cmd, "json")
+	config.CommandLineOnly(cmd, "json")
 	return cmd
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/witness"
 )
@@ -68,7 +69,7 @@ lost, make a new one.`,
 	f.StringVar(&mirrorName, "mirror-name", "", "`name` of a mirror beside the witness, as mirror.example.org/1")
 	f.BoolVar(&encrypt, "encrypt", false, "encrypt the private keys with a passphrase asked for at the terminal")
 	f.StringVar(&passphraseFile, "passphrase-file", "", "encrypt the private keys with the first line of this `file`")
-	fromCommandLineOnly(cmd, "name", "mirror-name", "encrypt")
+	config.CommandLineOnly(cmd, "name", "mirror-name", "encrypt")
 	return cmd
 }
 

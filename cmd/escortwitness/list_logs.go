@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/witness"
 )
 
@@ -41,7 +42,7 @@ func newListLogsCommand() *cobra.Command {
 	}
 	dataFlag(cmd, &dir)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line")
-	fromCommandLineOnly(cmd, "json")
+	config.CommandLineOnly(cmd, "json")
 	return cmd
 }
 

@@ -1,17 +1,8 @@
 package main
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
-	"io"
-	"os"
-	"reflect"
-	"strings"
-
-	"github.com/goccy/go-yaml"
+	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 )
 
 // settings is the configuration file. Each key sets the flag of the same name in
@@ -55,67 +46,4 @@ type settings struct {
 	LogFormat string `yaml:"log-format"`
 }
 
-// onlyFlag marks flags that neither a variable nor the file can set.
-const onlyFlag = "escortwitness_only_flag"
-
-func fromCommandLineOnly(cmd *cobra.Command, names ...string) {
-	for _, name := range names {
-		if err := cmd.Flags().SetAnnotation(name, onlyFlag, []string{"true"}); err != nil {
-			panic(err) // the flag does not exist: a mistake in this package
-		}
-	}
-}
-
-// loadSettings gives each flag of cmd that is not on the command line its value
-// from its variable or the configuration file.
-func loadSettings(cmd *cobra.Command) error {
-	path, err := cmd.Flags().GetString("config")
-	if err != nil {
-		return err
-	}
-	if path == "" {
-		path = os.Getenv("ESCORTLOG_CONFIG")
-	}
-	file, err := readSettings(path)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "config" || f.Name == "help" || f.Annotations[onlyFlag] != nil {
-			return
-		}
-		source, value := "variable ESCORTLOG_"+strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_")), ""
-		if value = os.Getenv(strings.TrimPrefix(source, "variable ")); value == "" {
-			source, value = path+", "+f.Name, file[f.Name]
-		}
-		if value == "" {
-			return
-		}
-		if err := cmd.Flags().Set(f.Name, value); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", source, err))
-		}
-	})
-	return errors.Join(errs...)
-}
-
-// readSettings returns the configuration file's values by flag name.
-func readSettings(path string) (map[string]string, error) {
-	if path == "" {
-		return nil, nil
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("reading the configuration: %w", err)
-	}
-	var s settings
-	if err := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict()).Decode(&s); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("reading the configuration %s: %w", path, err)
-	}
-	values := map[string]string{}
-	v := reflect.ValueOf(s)
-	for i := range v.NumField() {
-		values[v.Type().Field(i).Tag.Get("yaml")] = v.Field(i).String()
-	}
-	return values, nil
-}
+func loadSettings(cmd *cobra.Command) error { return config.Load(cmd, new(settings)) }
