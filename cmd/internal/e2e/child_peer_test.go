@@ -45,6 +45,7 @@ type filler struct {
 	every                int
 	lone, realistic      bool
 	settle, stay         bool
+	reclaim              bool
 	profile              string
 }
 
@@ -70,6 +71,7 @@ func child(args []string) int {
 	fs.BoolVar(&f.lone, "lone", false, "one entry after another")
 	fs.BoolVar(&f.realistic, "realistic", false, "events of escorted work instead of events of 600 bytes")
 	fs.BoolVar(&f.settle, "settle", true, "wait until nothing is left to do")
+	fs.BoolVar(&f.reclaim, "reclaim", false, "have the store give back what it can afterwards")
 	fs.BoolVar(&f.stay, "stay", false, "stay afterwards, to be killed")
 	fs.StringVar(&f.profile, "cpuprofile", "", "file for a CPU profile")
 	err := fs.Parse(args)
@@ -136,6 +138,11 @@ func (f *filler) run(ctx context.Context) (err error) {
 	}
 	if err != nil {
 		return err
+	}
+	if f.reclaim {
+		if err := store.Reclaim(ctx); err != nil {
+			return err
+		}
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
 		return err
