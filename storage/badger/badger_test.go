@@ -353,6 +353,32 @@ func TestReclaimByItself(t *testing.T) {
 	}
 }
 
+// TestEmptyValueLogs: every opening begins a value log. Those without a record do not
+// pile up, whether the store is closed or killed.
+func TestEmptyValueLogs(t *testing.T) {
+	dir := badger.FastDir(t)
+	s := mustOpen(t, dir, small)
+	commitSteps(t, s, 1, 1)
+	mustClose(t, s)
+	for range 4 {
+		mustClose(t, mustOpen(t, dir, small))
+		s := mustOpen(t, dir, small)
+		dir = copyDir(t, dir)
+		mustClose(t, s)
+		paths, err := filepath.Glob(filepath.Join(dir, "*.vlog"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The one with a record, the one being written, and the one before that.
+		if len(paths) > 3 {
+			t.Errorf("%d value logs, of which one holds a record", len(paths))
+		}
+	}
+	if got, err := content(mustOpen(t, dir, small)); err != nil || got != after(1) {
+		t.Errorf("%v:\n%.500s", err, got)
+	}
+}
+
 // TestBadgerIsQuiet: what Badger says stands at debug level, and nothing on
 // standard error.
 func TestBadgerIsQuiet(t *testing.T) {

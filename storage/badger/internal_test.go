@@ -308,7 +308,7 @@ func TestWaitForWriterEnds(t *testing.T) {
 	}
 }
 
-// TestWrittenAhead: small commits, but for one in hundreds, have no new block of the
+// TestWrittenAhead: small commits, but for one in dozens, have no new block of the
 // WAL allocated, in this WAL and in the next.
 func TestWrittenAhead(t *testing.T) {
 	s := openSmall(t)
@@ -337,11 +337,11 @@ func TestWrittenAhead(t *testing.T) {
 	for range 2 {
 		commit()
 		before := allocated()
-		for range 100 {
+		for range 40 {
 			commit()
 		}
 		if after := allocated(); after != before {
-			t.Errorf("%d blocks of 512 bytes before 100 small commits, %d after", before, after)
+			t.Errorf("%d blocks of 512 bytes before 40 small commits, %d after", before, after)
 		}
 		if err := s.Reclaim(t.Context()); err != nil { // begins a new one
 			t.Fatal(err)

@@ -143,7 +143,7 @@ func forgetCached(dir string) error {
 }
 
 // walAhead is how much of the WAL is written in advance, in bytes.
-const walAhead = 256 << 10
+const walAhead = 64 << 10
 
 // writeAhead writes zeros where the next commits will stand in the WAL, which is
 // sparse, before a commit of so many bytes. The sync of a small commit then writes one
