@@ -35,6 +35,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 		WriteTimeout:   s.cfg.Limits.BodyTimeout + s.cfg.Limits.CommitTimeout + s.cfg.Limits.MaxWait + s.cfg.Limits.WriteTimeout,
 		IdleTimeout:    s.cfg.Limits.IdleTimeout,
 		MaxHeaderBytes: 32 << 10,
+		ConnContext:    func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
 		ErrorLog:       slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
@@ -96,6 +97,48 @@ type limitedConn struct {
 	net.Conn
 	once  sync.Once
 	leave func()
+
+	// held is the first part of an answer that is longer than net/http's buffer,
+	// waiting to be written with the rest; see joinWrites. Like joining it
+	// belongs to the goroutine that serves the connection.
+	held    []byte
+	joining bool
+}
+
+// writeBuffer is how much net/http gathers before it writes, in bytes.
+const writeBuffer = 4 << 10
+
+// connKey is under what the context of a request holds its connection.
+type connKey struct{}
+
+// joinWrites has the answer to r, whose body has this many bytes, written at
+// once. A receipt is a little longer than net/http's buffer, which costs two
+// writes, each as dear as all else about a small request. Nothing follows for a
+// HEAD request, and connections under TLS write records.
+func joinWrites(r *http.Request, body int) {
+	if conn, ok := r.Context().Value(connKey{}).(*limitedConn); ok && body > writeBuffer && r.Method != http.MethodHead {
+		conn.joining = true
+	}
+}
+
+// Write holds back the first full buffer of an answer that joinWrites has
+// announced: its body alone is longer, so another write follows.
+func (c *limitedConn) Write(b []byte) (int, error) {
+	if c.joining {
+		c.joining = false
+		if len(b) == writeBuffer {
+			c.held = append(c.held[:0], b...)
+			return len(b), nil
+		}
+	}
+	if len(c.held) == 0 {
+		return c.Conn.Write(b)
+	}
+	buffers := net.Buffers{c.held, b}
+	n, err := buffers.WriteTo(c.Conn)
+	n -= int64(len(c.held))
+	c.held = c.held[:0]
+	return int(max(n, 0)), err
 }
 
 func (c *limitedConn) Close() error {

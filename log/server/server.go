@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/escortlog/escortlog/log"
@@ -217,7 +218,11 @@ func (s *Server) takeKeys() error {
 		}
 		keys[i] = key
 	}
-	s.prover.own = keys[:len(keys):len(keys)]
+	for i, key := range keys {
+		if !slices.ContainsFunc(s.cfg.Policy.Logs, func(l checkpoint.PolicyLog) bool { return l.Key.VKey() == s.cfg.VKeys[i] }) {
+			s.prover.own = append(s.prover.own, key)
+		}
+	}
 	for _, w := range s.cfg.Policy.Witnesses {
 		keys = append(keys, w.Key)
 	}

@@ -116,7 +116,9 @@ func (s *Server) answerOne(w http.ResponseWriter, r *http.Request, c *candidate)
 		return
 	}
 	body := make([]byte, 0, 8<<10) // the checkpoint alone is half of that
-	writeBody(w, status, typeJSON, append(appendReceipt(body, c.position, proof), '\n'))
+	body = append(appendReceipt(body, c.position, proof), '\n')
+	joinWrites(r, len(body))
+	writeBody(w, status, typeJSON, body)
 }
 
 // answerBatch answers a batch: each event with its own status, all proofs to
@@ -167,7 +169,9 @@ func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, candidates 
 	}
 	w.Header().Set("Vary", "Prefer")
 	s.extendWrite(w)
-	writeBody(w, http.StatusOK, typeJSON, append(body, "]}\n"...))
+	body = append(body, "]}\n"...)
+	joinWrites(r, len(body))
+	writeBody(w, http.StatusOK, typeJSON, body)
 }
 
 // appendEntry appends the receipt of one logged event of a batch, or nothing and
