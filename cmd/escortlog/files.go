@@ -20,6 +20,9 @@ func createFile(name string, content []byte, mode fs.FileMode) (err error) {
 	if errors.Is(err, fs.ErrExist) {
 		return usageErrorf("%s exists already and is not overwritten; name another file", name)
 	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return usageErrorf("%s cannot be written, since there is no such directory: %w", name, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -189,7 +192,7 @@ func readPolicy(name string) (*checkpoint.Policy, error) {
 	}
 	text, err := readFile(nil, name, 1<<20)
 	if err != nil {
-		return nil, err
+		return nil, usageErrorf("--policy: %w", err)
 	}
 	policy, err := checkpoint.ParsePolicy(text)
 	if err != nil {
