@@ -128,8 +128,8 @@ func TestHostileServer(t *testing.T) {
 		"gzip cut off":                           {text(200, http.Header{"Content-Encoding": {"gzip"}}, string(zip[:100])), tileOf, true, "decompressing"},
 		"gzip that is none":                      {text(200, http.Header{"Content-Encoding": {"gzip"}}, "<html>"), tileOf, true, "decompressing"},
 		"an unknown coding":                      {text(200, http.Header{"Content-Encoding": {"br"}}, "x"), tileOf, false, `content coding "br"`},
-		"a redirect elsewhere":                   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, 302) }, tileOf, false, "redirects to " + elsewhere.URL},
-		"a redirect in a circle":                 {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 302) }, tileOf, false, "redirects to"},
+		"a redirect elsewhere":                   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, http.StatusFound) }, tileOf, false, "redirects to " + elsewhere.URL},
+		"a redirect in a circle":                 {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }, tileOf, false, "redirects to"},
 		"a tile too short":                       {text(200, nil, strings.Repeat("x", 8191)), tileOf, true, "8191 bytes where 256 hashes have 8192"},
 		"an empty tile":                          {text(200, nil, ""), tileOf, true, "0 bytes where"},
 		"a bundle of one entry":                  {text(200, nil, "\x00\x01x"), bundleOf, true, "tile/entries/000.p/2"},
@@ -203,12 +203,14 @@ func TestHostileAnswers(t *testing.T) {
 		kind string // lied, unavailable or refused
 		says string
 	}{
-		"an endless answer":       {instead(endless), "unavailable", "larger than 8388608 bytes"},
-		"an error page":           {instead(send(200, "<html>")), "unavailable", "not what a log sends"},
-		"a deep answer":           {instead(send(200, strings.Repeat("[", 1<<20))), "unavailable", "not what a log sends"},
-		"too many answers":        {instead(send(200, `{"entries":[{},{},{}]}`)), "lied", "1 events were sent and 3 answered"},
-		"no answers":              {instead(send(200, `{}`)), "lied", "0 answered"},
-		"a redirect of the event": {instead(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL, 307) }), "unavailable", "redirects to " + elsewhere.URL},
+		"an endless answer": {instead(endless), "unavailable", "larger than 8388608 bytes"},
+		"an error page":     {instead(send(200, "<html>")), "unavailable", "not what a log sends"},
+		"a deep answer":     {instead(send(200, strings.Repeat("[", 1<<20))), "unavailable", "not what a log sends"},
+		"too many answers":  {instead(send(200, `{"entries":[{},{},{}]}`)), "lied", "1 events were sent and 3 answered"},
+		"no answers":        {instead(send(200, `{}`)), "lied", "0 answered"},
+		"a redirect of the event": {instead(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL, http.StatusTemporaryRedirect)
+		}), "unavailable", "redirects to " + elsewhere.URL},
 		"a refusal as long as a book": {func(f *fakeLog) {
 			f.judge = func(int, []byte) *Problem {
 				return &Problem{Status: 422, Detail: "\x1b[2J" + long, Pointer: "/" + long}

@@ -25,6 +25,9 @@
 // bytes: files in the order of their names, stored as they are, without times.
 // [Verify] accepts this one form of a zip file only, so that no byte can change
 // unseen; what is derived (keys, timeline, report) it makes again and compares.
+// Packs behind 4 GiB or with more than 65,534 files are zip64 files; all others are
+// as they were before there were such. Both ways a leaf at a time is in memory, and of
+// each what the manifest says of it.
 //
 // # What a pack proves
 //

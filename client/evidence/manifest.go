@@ -147,17 +147,16 @@ func writeList[T any](w *bufio.Writer, name string, list []T, after string) erro
 		_, err := fmt.Fprintf(w, "%q: []%s", name, after)
 		return err
 	}
-	fmt.Fprintf(w, "%q: [", name)
+	before := fmt.Sprintf("%q: [\n  ", name)
 	for i := range list {
 		element, err := indented(&list[i], "  ")
 		if err != nil {
 			return err
 		}
-		if i > 0 {
-			w.WriteByte(',')
+		if _, err := w.WriteString(before + string(element)); err != nil {
+			return err
 		}
-		w.WriteString("\n  ")
-		w.Write(element)
+		before = ",\n  "
 	}
 	_, err := w.WriteString("\n ]" + after)
 	return err
