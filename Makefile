@@ -88,6 +88,10 @@ BIG := 10000000
 bench-big: ## a log of ten million entries: appends, start after kill -9, memory, reads, fsck (BIG=1000000)
 	ESCORTLOG_BIG='$(BIG)' go test -tags e2e -run '^$$' -bench '^BenchmarkBig$$' -benchtime 1x -timeout 3h ./cmd/internal/e2e
 
+.PHONY: bench-backup
+bench-backup: ## back up, restore and check a log of a million entries
+	ESCORTLOG_BACKUP_LEAVES=1000000 go test -tags e2e -run '^TestE2ELargeBackup$$' -count 1 -v -timeout 60m ./cmd/escortlogd
+
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck, errcheck, ineffassign, unparam
 	@.ci/lint
