@@ -145,6 +145,8 @@ func forgetCached(dir string) error {
 // walAhead is how much of the WAL is written in advance, in bytes.
 const walAhead = 64 << 10
 
+const pageSize = 4 << 10 // at most that of the page cache
+
 // writeAhead writes zeros where the next commits will stand in the WAL, which is
 // sparse, before a commit of so many bytes. The sync of a small commit then writes one
 // block, and not also the file system's journal, for a block that is allocated. Where
@@ -170,9 +172,15 @@ func (s *Store) writeAhead(bytes int64) {
 	if _, err := f.Seek(hole, unix.SEEK_DATA); !errors.Is(err, unix.ENXIO) {
 		return // a file system that makes holes of zeros that are written
 	}
-	if _, err := f.WriteAt(make([]byte, walAhead), hole); err == nil {
-		s.ahead = walAhead
+	// A page at a time: what one call writes Linux caches as one piece, and each
+	// later sync of a byte in it writes all of it.
+	zeros := make([]byte, pageSize)
+	for at := hole; at < hole+walAhead; at += pageSize {
+		if _, err := f.WriteAt(zeros, at); err != nil {
+			return
+		}
 	}
+	s.ahead = walAhead
 }
 
 // walBytes returns how many bytes a batch takes in the WAL, at most.
