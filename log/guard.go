@@ -191,8 +191,8 @@ func OpenGuard(path, dir, origin string) (*FileGuard, error) {
 		return nil, errors.Join(err, g.Close())
 	}
 	if differences := g.last.place.differences(here); len(differences) > 0 {
-		return nil, errors.Join(fmt.Errorf("%w: %s: %s. If this is a copy, the original may still be running, and two logs under one name are a fork: stop. If the log was moved on purpose and the original will never run again, adopt it here with restore --adopt",
-			ErrGuardElsewhere, path, strings.Join(differences, "; ")), g.Close())
+		return nil, errors.Join(fmt.Errorf("%w: %s: %s. If this is a copy, the original may still be running, and two logs under one name are a fork: stop. Nothing has been changed. If the log was moved on purpose and the original will never run again, adopt it here: escortlogd restore --adopt --data %s",
+			ErrGuardElsewhere, path, strings.Join(differences, "; "), dir), g.Close())
 	}
 	return g, nil
 }
@@ -234,7 +234,7 @@ func (g *FileGuard) adopt(dir, origin string) (err error) {
 func readGuard(path string) (*FileGuard, error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s. Without it a store put back to an older state goes unnoticed. If the guard was lost and the store was not, make a new one with restore --adopt", ErrNoGuard, path)
+		return nil, fmt.Errorf("%w: %s. Without it a store put back to an older state goes unnoticed. If the guard was lost and the store is the newest one, make a new guard: escortlogd restore --adopt --data DIR. The witnesses are asked at the next start", ErrNoGuard, path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("log: opening guard: %w", err)
@@ -246,19 +246,22 @@ func readGuard(path string) (*FileGuard, error) {
 	return g, nil
 }
 
+const withoutGuard = "Nothing else on this host says how long the log was. If the store is the newest one, move this file aside and make a new guard: " +
+	"escortlogd restore --adopt --data DIR. The witnesses are asked at the next start"
+
 func newestSlot(f *os.File) (*FileGuard, error) {
 	if err := lock(f); err != nil {
 		return nil, err
 	}
 	page := make([]byte, guardSize)
 	if n, err := f.ReadAt(page, 0); n != guardSize {
-		return nil, fmt.Errorf("%w: %s: read %d of %d bytes: %w", ErrGuardCorrupt, f.Name(), n, guardSize, err)
+		return nil, fmt.Errorf("%w: %s: read %d of %d bytes: %w. %s", ErrGuardCorrupt, f.Name(), n, guardSize, err, withoutGuard)
 	}
 	a, errA := parseSlot(page[:slotSize])
 	b, errB := parseSlot(page[slotSize:])
 	switch {
 	case errA != nil && errB != nil:
-		return nil, fmt.Errorf("%w: %s", ErrGuardCorrupt, f.Name())
+		return nil, fmt.Errorf("%w: %s: neither of its two halves is intact. %s", ErrGuardCorrupt, f.Name(), withoutGuard)
 	case errA != nil || (errB == nil && b.seq > a.seq):
 		return &FileGuard{file: f, last: b}, nil
 	default:

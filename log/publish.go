@@ -410,7 +410,9 @@ func (l *Log) contradicts(note []byte) error {
 // root, and an error wrapping ErrRollback that says what to do when not.
 func (l *Log) holds(size int64, root tlog.Hash) error {
 	v := l.view.Load()
-	const wayOut = "Do not delete anything. Bring back the newest copy of the data directory; where a mirror is in the quorum, heal from it (escortlogd recover); otherwise close this log and start a successor"
+	const wayOut = "Reads go on and nothing is signed, so nothing gets worse by waiting. Delete nothing. " +
+		"Stop the log and bring back the newest copy of the data directory, or heal it from a mirror or a backup that holds as much: " +
+		"escortlogd recover --data DIR --from URL. If nobody holds as much, close this log and start a successor: escortlogd init --successor-of CHECKPOINT"
 	if size > v.head.Size {
 		return fmt.Errorf("%w: size %d was signed, the store holds %d. %s", ErrRollback, size, v.head.Size, wayOut)
 	}

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -31,6 +32,14 @@ func putBack(t *testing.T, dir, saved string) {
 	guard, err := os.ReadFile(filepath.Join(saved, "guard"))
 	check(t, err)
 	check(t, os.WriteFile(filepath.Join(dir, "guard"), guard, 0o600))
+}
+
+// copyAll copies a directory with the modes of its files, as backup programs do.
+func copyAll(t *testing.T, from, to string) {
+	t.Helper()
+	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }
 
 func check(t *testing.T, err error) {
@@ -91,7 +100,7 @@ func TestE2ERollbackAndForks(t *testing.T) {
 		{name: "a copy of the directory in its place",
 			do: func() {
 				check(t, os.Rename(l.data, l.data+".old"))
-				check(t, os.CopyFS(l.data, os.DirFS(l.data+".old")))
+				copyAll(t, l.data+".old", l.data)
 				check(t, os.RemoveAll(l.data+".old"))
 			},
 			refused: []string{"guard belongs to another place", "inode", "stop", "escortlogd restore --adopt --data"},
@@ -137,7 +146,7 @@ func TestE2ERollbackAndForks(t *testing.T) {
 		says(t, command[0], all, []string{"in use by another process"})
 	}
 	elsewhere := filepath.Join(l.dir, "elsewhere")
-	check(t, os.CopyFS(elsewhere, os.DirFS(l.data)))
+	copyAll(t, l.data, elsewhere)
 	_, all, code := try(t, "", "escortlogd", "serve", "--data", elsewhere, "--listen", "127.0.0.1:0", "--policy", l.policy)
 	if code != 2 {
 		t.Errorf("a copy elsewhere ends with %d, want 2", code)
