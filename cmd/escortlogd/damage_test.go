@@ -145,8 +145,7 @@ func newDamagedLog(t *testing.T, seed uint64) *damagedLog {
 		d.must(err)
 		d.keys = append(d.keys, key)
 	}
-	d.must(os.WriteFile(filepath.Join(d.dir, "policy"), []byte("log "+d.keys[0].VKey()+"\nlog "+d.keys[1].VKey()+"\nquorum none\n"), 0o600))
-	d.must(os.WriteFile(filepath.Join(d.dir, "token"), []byte("token-0123456789abcdef\n"), 0o600))
+	d.writeServerFiles()
 
 	for stage, batches := range [][]int{{1, 3, 1, 250, 1}, {256, 1, 2}, {100, 1, 7, 1, 1}} {
 		s, err := d.open(io.Discard)
@@ -185,6 +184,16 @@ func (d *damagedLog) must(err error) {
 	if err != nil {
 		d.Fatal(err)
 	}
+}
+
+// writeServerFiles writes the files that serveArgs names.
+func (d *damagedLog) writeServerFiles() {
+	d.Helper()
+	signers, err := (&dataDir{dir: d.dir}).signers()
+	d.must(err)
+	keys := vkeys(signers)
+	d.must(os.WriteFile(filepath.Join(d.dir, "policy"), []byte("log "+keys[0]+"\nlog "+keys[1]+"\nquorum none\n"), 0o600))
+	d.must(os.WriteFile(filepath.Join(d.dir, "token"), []byte("token-0123456789abcdef\n"), 0o600))
 }
 
 // serveArgs are those that have a file behind them, and no witness to ask.

@@ -27,6 +27,7 @@ const madeTime = 1_700_000_000_000
 type madeLog struct {
 	first   []byte
 	payload [3]string // around id and value
+	ahead   int64     // ms that all leaves but the first are later
 }
 
 // newMadeLog makes a log of which first is leaf 0.
@@ -59,7 +60,7 @@ func (m *madeLog) leaf(index int64) []byte {
 	binary.BigEndian.PutUint64(tail[2:], uint64(index))
 	id := event.NewUUIDv7(madeTime+index/1000, tail)
 	leaf, err := (&entry.Entry{
-		Time: entry.TimeOf(m.first) + index/1000, PayloadType: entry.PayloadType,
+		Time: entry.TimeOf(m.first) + m.ahead + index/1000, PayloadType: entry.PayloadType,
 		Signatures: []entry.Signature{{KeyID: "spki-sha256:" + strings.Repeat("0123456789abcdef", 4), Sig: sig[:]}},
 		Payload:    []byte(m.payload[0] + id + m.payload[1] + fmt.Sprintf("%016x", random.Uint64()) + m.payload[2]),
 	}).Marshal()
@@ -94,7 +95,10 @@ func (m *madeLog) checkpoint(tb testing.TB, origin string, size int64) checkpoin
 
 // makeLog makes, with init, the data directory of a log, and fills its store so
 // that it holds size leaves.
-func makeLog(tb testing.TB, size int64) (dir string, m *madeLog) {
+func makeLog(tb testing.TB, size int64) (dir string, m *madeLog) { return makeLogAhead(tb, size, 0) }
+
+// makeLogAhead is makeLog by a clock that was ahead of this one.
+func makeLogAhead(tb testing.TB, size int64, ahead time.Duration) (dir string, m *madeLog) {
 	tb.Helper()
 	must := func(err error) {
 		tb.Helper()
@@ -115,6 +119,7 @@ func makeLog(tb testing.TB, size int64) (dir string, m *madeLog) {
 	}))
 	must(o.store.Close())
 	m = newMadeLog(tb, first)
+	m.ahead = ahead.Milliseconds()
 	head, err := rebuild(tb.Context(), data, log.RebuildConfig{
 		Target: m.checkpoint(tb, "log.example.org", size), Bundle: m.bundle, Identify: identify,
 	})
