@@ -36,11 +36,8 @@ func (l *Log) committed(ctx context.Context, t tile.Tile) ([]byte, error) {
 	if t.Level != tile.Entries {
 		return l.readTile(ctx, v, t)
 	}
-	bundle, gzipped, err := l.readBundle(ctx, v, t)
-	if err == nil && gzipped {
-		return decompressBundle(bundle)
-	}
-	return bundle, err
+	b, err := l.openBundle(ctx, v, t)
+	return b.bundle, err
 }
 
 // Published is a checkpoint that the world may see: signed by the log and

@@ -32,6 +32,15 @@ func (l *Log) Bundle(ctx context.Context, t tile.Tile) (data []byte, gzipped boo
 	return l.readBundle(ctx, l.view.Load(), t)
 }
 
+// PlainBundle is Bundle for who does not take gzip.
+func (l *Log) PlainBundle(ctx context.Context, t tile.Tile) ([]byte, error) {
+	if err := l.withinPublished(t); err != nil {
+		return nil, err
+	}
+	b, err := l.openBundle(ctx, l.view.Load(), t)
+	return b.bundle, err
+}
+
 // withinPublished holds readers to what a signed head covers.
 func (l *Log) withinPublished(t tile.Tile) error {
 	p := l.Published()
@@ -142,10 +151,11 @@ func (l *Log) readEntry(ctx context.Context, v *view, index int64) ([]byte, erro
 	}
 	n, at := index/tile.Width, int(index%tile.Width)
 	t := tile.Tile{Level: tile.Entries, N: n, W: tile.WidthAt(tile.Entries, n, v.head.Size)}
-	entries, err := l.readEntries(ctx, v, t)
+	opened, err := l.openBundle(ctx, v, t)
 	if err != nil {
 		return nil, err
 	}
+	entries := opened.entries
 	hashes, err := l.readTile(ctx, v, tile.Tile{Level: 0, N: n, W: at + 1})
 	if err != nil {
 		return nil, err
@@ -156,13 +166,13 @@ func (l *Log) readEntry(ctx context.Context, v *view, index int64) ([]byte, erro
 	return entries[at], nil
 }
 
-// readEntries returns the entries of a bundle. Complete ones are kept for a
-// while, since whoever asks for one entry often asks for its neighbours next,
-// and decompressing costs more than all else.
-func (l *Log) readEntries(ctx context.Context, v *view, t tile.Tile) ([][]byte, error) {
+// openBundle returns a bundle as it is hashed, and its entries. Complete ones are
+// kept for a while, since whoever asks for one entry often asks for its neighbours
+// next, and decompressing costs more than all else.
+func (l *Log) openBundle(ctx context.Context, v *view, t tile.Tile) (openedBundle, error) {
 	if t.Full() {
-		if entries := l.opened.get(t.N); entries != nil {
-			return entries, nil
+		if b, ok := l.opened.get(t.N); ok {
+			return b, nil
 		}
 	}
 	bundle, gzipped, err := l.readBundle(ctx, v, t)
@@ -170,20 +180,21 @@ func (l *Log) readEntries(ctx context.Context, v *view, t tile.Tile) ([][]byte, 
 		bundle, err = decompressBundle(bundle)
 	}
 	if err != nil {
-		return nil, err
+		return openedBundle{}, err
 	}
 	entries, err := tile.SplitBundle(bundle, t.W)
 	if err != nil {
-		return nil, fmt.Errorf("log: %s: %w: %w", t.Path(), storage.ErrCorrupt, err)
+		return openedBundle{}, fmt.Errorf("log: %s: %w: %w", t.Path(), storage.ErrCorrupt, err)
 	}
+	b := openedBundle{t.N, bundle, entries}
 	if t.Full() {
-		l.opened.put(t.N, entries, len(bundle))
+		l.opened.put(b)
 	}
-	return entries, nil
+	return b, nil
 }
 
-// openedBundles keeps the entries of the complete bundles opened last, up to
-// maxOpened bytes. Entries never change, so there is nothing to invalidate.
+// openedBundles keeps the complete bundles opened last, up to maxOpened bytes.
+// They never change, so there is nothing to invalidate.
 type openedBundles struct {
 	mu    sync.Mutex
 	kept  []openedBundle // oldest first
@@ -192,29 +203,29 @@ type openedBundles struct {
 
 type openedBundle struct {
 	n       int64
-	entries [][]byte
-	bytes   int
+	bundle  []byte   // as tlog-tiles has it
+	entries [][]byte // the parts of it
 }
 
 const maxOpened = 16 << 20
 
-func (o *openedBundles) get(n int64) [][]byte {
+func (o *openedBundles) get(n int64) (openedBundle, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, b := range o.kept {
 		if b.n == n {
-			return b.entries
+			return b, true
 		}
 	}
-	return nil
+	return openedBundle{}, false
 }
 
-func (o *openedBundles) put(n int64, entries [][]byte, bytes int) {
+func (o *openedBundles) put(b openedBundle) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.kept = append(o.kept, openedBundle{n, entries, bytes})
-	for o.bytes += bytes; o.bytes > maxOpened; o.kept = o.kept[1:] {
-		o.bytes -= o.kept[0].bytes
+	o.kept = append(o.kept, b)
+	for o.bytes += len(b.bundle); o.bytes > maxOpened; o.kept = o.kept[1:] {
+		o.bytes -= len(o.kept[0].bundle)
 	}
 }
 

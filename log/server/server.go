@@ -34,6 +34,7 @@ type Log interface {
 
 	Tile(context.Context, tile.Tile) ([]byte, error)
 	Bundle(context.Context, tile.Tile) (data []byte, gzipped bool, err error)
+	PlainBundle(context.Context, tile.Tile) ([]byte, error)
 	Entry(ctx context.Context, index int64) ([]byte, error)
 	Inclusion(ctx context.Context, index, size int64) ([]tlog.Hash, error)
 	Consistency(ctx context.Context, from, to int64) ([]tlog.Hash, error)

@@ -1,11 +1,8 @@
 package server
 
 import (
-	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -27,9 +24,6 @@ const (
 	// What only some may read, nobody else's cache may keep.
 	cachePrivate = "private, max-age=31536000, immutable"
 )
-
-// maxBundle bounds a bundle: 256 entries of 65,535 bytes behind their lengths.
-const maxBundle = 256 * (2 + 65535)
 
 // getCheckpoint serves the published checkpoint.
 func (s *Server) getCheckpoint(w http.ResponseWriter, r *http.Request) {
@@ -68,21 +62,15 @@ func (s *Server) serveBundle(w http.ResponseWriter, r *http.Request, t tile.Tile
 		s.refuseReader(w)
 		return
 	}
-	data, gzipped, err := s.log.Bundle(r.Context(), t)
+	h := w.Header()
+	h.Set("Vary", "Accept-Encoding")
+	data, gzipped, err := s.readBundle(r, t)
 	if err != nil {
 		s.failTile(w, r, err)
 		return
 	}
-	h := w.Header()
-	h.Set("Vary", "Accept-Encoding")
-	switch {
-	case gzipped && acceptsGzip(r):
+	if gzipped {
 		h.Set("Content-Encoding", "gzip")
-	case gzipped:
-		if data, err = gunzip(data); err != nil {
-			s.fail(w, r, refuse("corrupt", "The stored bundle cannot be decompressed.").because(err))
-			return
-		}
 	}
 	h.Set("Cache-Control", cacheForever)
 	if !s.cfg.ReadAuth.open() {
@@ -91,16 +79,13 @@ func (s *Server) serveBundle(w http.ResponseWriter, r *http.Request, t tile.Tile
 	writeBody(w, http.StatusOK, typeLeaf, data)
 }
 
-func gunzip(data []byte) ([]byte, error) {
-	z, err := gzip.NewReader(bytes.NewReader(data))
-	if err != nil {
-		return nil, err
+// readBundle returns a bundle as it is stored where the reader takes that.
+func (s *Server) readBundle(r *http.Request, t tile.Tile) (data []byte, gzipped bool, err error) {
+	if acceptsGzip(r) {
+		return s.log.Bundle(r.Context(), t)
 	}
-	plain, err := io.ReadAll(io.LimitReader(z, maxBundle+1))
-	if err == nil && len(plain) > maxBundle {
-		err = errors.New("larger than a bundle can be")
-	}
-	return plain, err
+	data, err = s.log.PlainBundle(r.Context(), t)
+	return data, false, err
 }
 
 func noSuchTile(r *http.Request) *refusal {
