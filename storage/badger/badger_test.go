@@ -353,6 +353,21 @@ func TestReclaimByItself(t *testing.T) {
 	}
 }
 
+// TestReclaimWhenIdle: a store to which nothing comes reclaims space that is far from
+// Options.ReclaimAfter.
+func TestReclaimWhenIdle(t *testing.T) {
+	dir := badger.FastDir(t)
+	s := &sealer{t: t, store: mustOpen(t, dir, badger.Options{MinFree: 1, ReclaimIdle: 50 * time.Millisecond})}
+	s.seal()
+	before := onDisk(t, dir)
+	for deadline := time.Now().Add(time.Minute); onDisk(t, dir) > before/2; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bytes on the disk, %d before", onDisk(t, dir), before)
+		}
+	}
+	s.check(nil)
+}
+
 // TestEmptyValueLogs: every opening begins a value log. Those without a record do not
 // pile up, whether the store is closed or killed.
 func TestEmptyValueLogs(t *testing.T) {

@@ -33,8 +33,7 @@ func (s *Store) Commit(ctx context.Context, b *storage.Batch) error {
 	}
 	s.head = bytes.Clone(b.NewHead)
 	s.sinceFlush += b.Size() + recordOverhead*int64(b.Keys())
-	if s.written += b.Size(); s.opts.ReclaimAfter > 0 && s.written >= s.opts.ReclaimAfter {
-		s.written = 0
+	if s.unreclaimed.Add(b.Size()) >= s.opts.ReclaimAfter && s.opts.ReclaimAfter > 0 {
 		s.wakeReclaim()
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	engine "github.com/dgraph-io/badger/v4"
 
@@ -22,6 +23,10 @@ const (
 	// maxLevel0 is how many tables may lie in level 0, where each is asked for
 	// each key, before an opened store compacts them.
 	maxLevel0 = 8
+
+	// minReclaim is how many bytes committed make reclaiming worth the while of
+	// a store that has nothing else to do.
+	minReclaim = 8 << 20
 )
 
 // Reclaim gives the space of deleted and overwritten values back to the disk.
@@ -289,23 +294,44 @@ func checkValueLog(path string) error {
 
 func (s *Store) reclaimInBackground() {
 	ctx, cancel := context.WithCancel(context.Background())
-	s.background = background{cancel: cancel, wake: make(chan struct{}, 1), done: make(chan struct{})}
-	if _, level0 := s.treeSize(); level0 >= maxLevel0 && s.opts.ReclaimAfter > 0 {
-		s.wakeReclaim()
+	s.cancel, s.wake, s.done = cancel, make(chan struct{}, 1), make(chan struct{})
+	if s.opts.ReclaimAfter > 0 {
+		s.wakeReclaim() // level 0 may have grown by opening again and again
 	}
 	go func() {
 		defer close(s.done)
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-s.wake:
-			}
+		for s.worthReclaiming(ctx) {
+			before := s.unreclaimed.Load()
 			if err := s.Reclaim(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("space not reclaimed", "dir", s.dir, "error", err)
 			}
+			s.unreclaimed.Add(-before)
 		}
 	}()
+}
+
+// worthReclaiming waits until there is something to reclaim, and reports false
+// when ctx ends first.
+func (s *Store) worthReclaiming(ctx context.Context) bool {
+	idle := time.NewTicker(s.opts.ReclaimIdle)
+	defer idle.Stop()
+	before := int64(-1)
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-s.wake:
+			if _, level0 := s.treeSize(); level0 >= maxLevel0 || s.unreclaimed.Load() >= s.opts.ReclaimAfter {
+				return true
+			}
+		case <-idle.C:
+			n := s.unreclaimed.Load()
+			if n == before && n >= minReclaim && s.opts.ReclaimAfter > 0 {
+				return true
+			}
+			before = n
+		}
+	}
 }
 
 func (s *Store) wakeReclaim() {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	engine "github.com/dgraph-io/badger/v4"
@@ -49,8 +50,12 @@ type Options struct {
 	MinFree int64
 
 	// ReclaimAfter is how many bytes are committed before the space of deleted
-	// values is looked for. 0 means 1 GiB, a negative number never.
+	// values is looked for. 0 means 256 MiB, a negative number never.
 	ReclaimAfter int64
+
+	// ReclaimIdle is how long nothing is committed before it is looked for
+	// earlier. 0 means 15 s.
+	ReclaimIdle time.Duration
 
 	// Logger receives what Badger says, at debug level, and warnings of this
 	// package. Nil discards.
@@ -68,13 +73,12 @@ type Store struct {
 	tables  *tableSet // checks what Badger reads over silently
 
 	// writer holds one token. Who took it owns the fields of this group.
-	writer  chan struct{}
-	head    []byte  // the stored head, nil when there is none
-	names   dirMark // the directory when it was last synced
-	pin     *pin    // delays the removal of files
-	written int64   // bytes committed since the last reclaim
-	buffer  []byte  // the sealed values of the last commit
-	ahead   int64   // bytes of the WAL that are there as zeros, about
+	writer chan struct{}
+	head   []byte  // the stored head, nil when there is none
+	names  dirMark // the directory when it was last synced
+	pin    *pin    // delays the removal of files
+	buffer []byte  // the sealed values of the last commit
+	ahead  int64   // bytes of the WAL that are there as zeros, about
 
 	// sinceFlush is no less than what the memtable holds, in bytes: below half
 	// of memTableSize there is no other one.
@@ -95,6 +99,8 @@ type Store struct {
 
 // background is the goroutine that reclaims space.
 type background struct {
+	unreclaimed atomic.Int64 // bytes committed since it was done last
+
 	cancel context.CancelFunc
 	wake   chan struct{}
 	done   chan struct{}
@@ -121,7 +127,10 @@ func open(dir string, o Options) (_ *Store, err error) {
 		o.MinFree = DefaultMinFree
 	}
 	if o.ReclaimAfter == 0 {
-		o.ReclaimAfter = 1 << 30
+		o.ReclaimAfter = 256 << 20
+	}
+	if o.ReclaimIdle == 0 {
+		o.ReclaimIdle = 15 * time.Second
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
