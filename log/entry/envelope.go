@@ -7,10 +7,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"github.com/escortlog/escortlog/log/strict"
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 )
 
 // Envelope is a DSSE envelope: what a source submits
@@ -22,8 +22,16 @@ type Envelope struct {
 }
 
 // PAE returns the DSSE pre-authentication encoding, the bytes that a signature
-// of the envelope signs.
-func PAE(payloadType string, payload []byte) []byte { return dsse.PAE(payloadType, payload) }
+// of the envelope signs: "PAE(type, body) = "DSSEv1" + SP + LEN(type) + SP + type +
+// SP + LEN(body) + SP + body", lengths in ASCII decimal
+// (https://github.com/secure-systems-lab/dsse/blob/v1.0.2/protocol.md).
+func PAE(payloadType string, payload []byte) []byte {
+	b := make([]byte, 0, len("DSSEv1    ")+2*20+len(payloadType)+len(payload))
+	b = strconv.AppendInt(append(b, "DSSEv1 "...), int64(len(payloadType)), 10)
+	b = append(append(append(b, ' '), payloadType...), ' ')
+	b = strconv.AppendInt(b, int64(len(payload)), 10)
+	return append(append(b, ' '), payload...)
+}
 
 // KeyID returns the keyid of the public key with this SubjectPublicKeyInfo in
 // DER: "spki-sha256:" and the 64 lower-case hex digits of its SHA-256.
