@@ -16,9 +16,11 @@ func decodeBase64(s string) ([]byte, bool) {
 	if strings.ContainsAny(s, "\r\n") {
 		return nil, false
 	}
-	b, err := base64.StdEncoding.Strict().DecodeString(s)
+	b, err := strictBase64.DecodeString(s)
 	return b, err == nil
 }
+
+var strictBase64 = base64.StdEncoding.Strict()
 
 func encodeBase64(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
 

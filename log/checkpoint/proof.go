@@ -1,8 +1,11 @@
 package checkpoint
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -30,38 +33,68 @@ type Proof struct {
 
 // Marshal returns the proof file. ParseProof accepts it if the fields are valid.
 func (p *Proof) Marshal() []byte {
-	var b strings.Builder
-	b.WriteString(proofHeader + "\n")
+	const line = 4*((tlog.HashSize+2)/3) + 1 // bytes of a hash and its newline
+	b := make([]byte, 0, len(proofHeader)+4*len(p.Extra)/3+line*len(p.Hashes)+len(p.Checkpoint)+64)
+	b = append(b, proofHeader+"\n"...)
 	// "If no extra data is present, this line is omitted."
 	if len(p.Extra) > 0 {
-		b.WriteString("extra " + encodeBase64(p.Extra) + "\n")
+		b = append(base64.StdEncoding.AppendEncode(append(b, "extra "...), p.Extra), '\n')
 	}
-	b.WriteString("index " + strconv.FormatInt(p.Index, 10) + "\n")
-	for _, h := range p.Hashes {
-		b.WriteString(encodeBase64(h[:]) + "\n")
+	b = append(strconv.AppendInt(append(b, "index "...), p.Index, 10), '\n')
+	for i := range p.Hashes {
+		b = append(base64.StdEncoding.AppendEncode(b, p.Hashes[i][:]), '\n')
 	}
-	b.WriteByte('\n')
-	b.Write(p.Checkpoint)
-	return []byte(b.String())
+	return append(append(b, '\n'), p.Checkpoint...)
 }
 
 // ParseProof reads a proof file. It accepts only what Marshal writes: the
 // checkpoint in it is a well-formed note with a well-formed checkpoint text.
 // Nothing is verified. The error is ErrMalformed.
-func ParseProof(b []byte) (*Proof, error) {
+func ParseProof(b []byte) (*Proof, error) { return new(ProofParser).Parse(b) }
+
+// ProofParser reads many proof files as ParseProof does. A checkpoint that stands
+// byte for byte in one after another is parsed once, and shared by their Proofs:
+// nobody may change it. The zero value is ready; one goroutine at a time uses it.
+type ProofParser struct {
+	note []byte // the last well-formed checkpoint; nil: none yet
+}
+
+// Parse is ParseProof.
+func (r *ProofParser) Parse(b []byte) (*Proof, error) {
 	if len(b) > MaxProof {
 		return nil, fmt.Errorf("%w proof: longer than %d bytes", ErrMalformed, MaxProof)
 	}
-	head, note, ok := strings.Cut(string(b), "\n\n")
+	head, note, ok := bytes.Cut(b, []byte("\n\n"))
 	if !ok {
 		return nil, fmt.Errorf("%w proof: no empty line before the checkpoint", ErrMalformed)
 	}
+	p, err := parseProofHead(string(head))
+	if err != nil {
+		return nil, err
+	}
+	if r.note == nil || !bytes.Equal(note, r.note) {
+		text, _, err := ParseNote(note)
+		if err != nil {
+			return nil, fmt.Errorf("proof: %w", err)
+		}
+		if _, err := Parse(text); err != nil {
+			return nil, fmt.Errorf("proof: %w", err)
+		}
+		r.note = bytes.Clone(note)
+	}
+	p.Checkpoint = r.note
+	return p, nil
+}
+
+// parseProofHead reads what stands before the empty line and the checkpoint.
+func parseProofHead(head string) (*Proof, error) {
 	lines := strings.Split(head, "\n")
 	if lines[0] != proofHeader {
 		return nil, fmt.Errorf("%w proof: the first line is not %s", ErrMalformed, proofHeader)
 	}
 	lines = lines[1:]
-	p := &Proof{Checkpoint: []byte(note)}
+	p := &Proof{}
+	var ok bool
 	if len(lines) > 0 && strings.HasPrefix(lines[0], "extra ") {
 		if p.Extra, ok = decodeBase64(lines[0][len("extra "):]); !ok || len(p.Extra) == 0 || len(p.Extra) > maxExtra {
 			return nil, fmt.Errorf("%w proof: extra line", ErrMalformed)
@@ -78,19 +111,13 @@ func ParseProof(b []byte) (*Proof, error) {
 	if lines = lines[1:]; len(lines) > maxPath {
 		return nil, fmt.Errorf("%w proof: %d hashes, more than %d", ErrMalformed, len(lines), maxPath)
 	}
+	p.Hashes = slices.Grow(p.Hashes, len(lines))
 	for _, l := range lines {
 		h, ok := decodeHash(l)
 		if !ok {
 			return nil, fmt.Errorf("%w proof: hash line %q", ErrMalformed, shorten(l))
 		}
 		p.Hashes = append(p.Hashes, h)
-	}
-	text, _, err := ParseNote(p.Checkpoint)
-	if err != nil {
-		return nil, fmt.Errorf("proof: %w", err)
-	}
-	if _, err := Parse(text); err != nil {
-		return nil, fmt.Errorf("proof: %w", err)
 	}
 	return p, nil
 }

@@ -132,6 +132,51 @@ func TestParseProofRefuses(t *testing.T) {
 	}
 }
 
+// TestProofParser changes every byte of a proof whose checkpoint the parser knows:
+// it says what ParseProof does, and keeps apart what differs.
+func TestProofParser(t *testing.T) {
+	p, _ := sampleProof(t, newSigner(t, sample.Origin, checkpoint.AlgEd25519))
+	good := p.Marshal()
+	var parser checkpoint.ProofParser
+	first, err := parser.Parse(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := 0
+	for i := range good {
+		b := bytes.Clone(good)
+		b[i] ^= 1
+		want, wantErr := checkpoint.ParseProof(b)
+		for range 2 { // with the checkpoint before it known, and then with its own
+			got, err := parser.Parse(b)
+			if (err == nil) != (wantErr == nil) || err != nil && err.Error() != wantErr.Error() {
+				t.Fatalf("byte %d: %v, and by itself %v", i, err, wantErr)
+			}
+			if err == nil && (!bytes.Equal(got.Marshal(), b) || !bytes.Equal(want.Marshal(), b)) {
+				t.Fatalf("byte %d: read as %q", i, got.Marshal())
+			}
+		}
+		if wantErr == nil {
+			accepted++
+		}
+		clear(b) // nothing of it was kept
+		if again, err := parser.Parse(good); err != nil || !bytes.Equal(again.Marshal(), good) {
+			t.Fatalf("byte %d: and then %v", i, err)
+		}
+	}
+	if accepted == 0 || !bytes.Equal(first.Marshal(), good) {
+		t.Errorf("%d proofs were well-formed; the first now is %q", accepted, first.Marshal())
+	}
+	second, err := parser.Parse(good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	third, err := parser.Parse(good)
+	if err != nil || &second.Checkpoint[0] != &third.Checkpoint[0] {
+		t.Errorf("one checkpoint is kept twice, %v", err)
+	}
+}
+
 func TestLeafTime(t *testing.T) {
 	p, _ := sampleProof(t, newSigner(t, sample.Origin, checkpoint.AlgEd25519))
 	if ms, err := p.LeafTime(); err != nil || ms != 1_750_000_000_123 {
