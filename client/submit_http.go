@@ -218,12 +218,20 @@ func (s *Submitter) logger() *slog.Logger {
 
 // defaultClient follows no redirect to another host, which nobody named: a signed
 // event, or a token, would go there.
-var defaultClient = &http.Client{CheckRedirect: func(req *http.Request, via []*http.Request) error {
+var defaultClient = &http.Client{Transport: NewTransport(), CheckRedirect: func(req *http.Request, via []*http.Request) error {
 	if first := via[0].URL; req.URL.Scheme != first.Scheme || req.URL.Host != first.Host || len(via) >= 10 {
 		return fmt.Errorf("the server redirects to %s", req.URL.Redacted())
 	}
 	return nil
 }}
+
+// NewTransport returns net/http's default transport with a bound of 64 KiB on the
+// headers of an answer, where that takes 10 MiB.
+func NewTransport() *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.MaxResponseHeaderBytes = 64 << 10
+	return t
+}
 
 // excerpt is the beginning of an answer for a message.
 func excerpt(b []byte) string {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/escortlog/escortlog/client"
 	"github.com/spf13/cobra"
 )
 
@@ -68,7 +69,7 @@ func (c *connection) client() (*http.Client, error) {
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport := client.NewTransport()
 	transport.TLSClientConfig = config
 	transport.ResponseHeaderTimeout = 2 * time.Minute
 	if c.tokenFile == "" {
