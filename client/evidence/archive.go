@@ -12,6 +12,7 @@ import (
 	"hash/crc32"
 	"io"
 	"math"
+	"slices"
 	"strings"
 )
 
@@ -42,20 +43,11 @@ const (
 	lenLocal   = 30
 )
 
-// member is a file in a pack.
-type member struct {
-	name string
-	at   int64 // offset of its header in the pack
-	size int64
-	crc  uint32
-	sum  [sha256.Size]byte
-}
-
 // content is the offset of its content.
-func (m *member) content() int64 { return m.at + lenLocal + int64(len(m.name)) }
+func (m *File) content() int64 { return m.at + lenLocal + int64(len(m.Name)) }
 
 // common are the fields that the header and the directory share.
-func (m *member) common(b []byte, version, extra uint16) []byte {
+func (m *File) common(b []byte, version, extra uint16) []byte {
 	le := binary.LittleEndian
 	b = le.AppendUint16(b, version)
 	b = le.AppendUint16(b, 0) // flags
@@ -63,20 +55,20 @@ func (m *member) common(b []byte, version, extra uint16) []byte {
 	b = le.AppendUint16(b, 0) // time
 	b = le.AppendUint16(b, zipDate)
 	b = le.AppendUint32(b, m.crc)
-	b = le.AppendUint32(b, uint32(m.size))
-	b = le.AppendUint32(b, uint32(m.size))
-	b = le.AppendUint16(b, uint16(len(m.name)))
+	b = le.AppendUint32(b, uint32(m.Size))
+	b = le.AppendUint32(b, uint32(m.Size))
+	b = le.AppendUint16(b, uint16(len(m.Name)))
 	return le.AppendUint16(b, extra)
 }
 
-// header is what stands before its content.
-func (m *member) header() []byte {
-	b := binary.LittleEndian.AppendUint32(nil, sigLocal)
-	return append(m.common(b, zipVersion, 0), m.name...)
+// header is what stands before its content, appended to b.
+func (m *File) header(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint32(b, sigLocal)
+	return append(m.common(b, zipVersion, 0), m.Name...)
 }
 
 // listed is what the directory says of it.
-func (m *member) listed() []byte {
+func (m *File) listed() []byte {
 	le := binary.LittleEndian
 	offset, extra, version := uint32(math.MaxUint32), []byte(nil), uint16(zip64)
 	if m.at < math.MaxUint32 {
@@ -90,11 +82,11 @@ func (m *member) listed() []byte {
 	b = m.common(b, version, uint16(len(extra)))
 	b = append(b, make([]byte, 10)...) // comment, disk, attributes
 	b = le.AppendUint32(b, offset)
-	return append(append(b, m.name...), extra...)
+	return append(append(b, m.Name...), extra...)
 }
 
 // writeDirectory writes what ends a pack whose directory begins at an offset.
-func writeDirectory(w io.Writer, members []member, at int64) error {
+func writeDirectory(w io.Writer, members []File, at int64) error {
 	out := bufio.NewWriter(w)
 	le := binary.LittleEndian
 	var size int64
@@ -137,7 +129,7 @@ func writeDirectory(w io.Writer, members []member, at int64) error {
 type archiveWriter struct {
 	w       *bufio.Writer
 	at      int64
-	members []member
+	members []File
 	err     error // the first; nothing is written after it
 }
 
@@ -154,12 +146,12 @@ func (a *archiveWriter) add(name string, content []byte) {
 }
 
 // measure returns a file as it will stand in a pack, without its place.
-func measure(name string, write func(io.Writer) error) (member, error) {
+func measure(name string, write func(io.Writer) error) (File, error) {
 	s := newSums()
 	if err := write(s); err != nil {
-		return member{}, err
+		return File{}, err
 	}
-	return s.member(name), nil
+	return s.file(name), nil
 }
 
 // stream writes a file that is made twice, since its header says what it is.
@@ -170,15 +162,15 @@ func (a *archiveWriter) stream(name string, write func(io.Writer) error) {
 	}
 	m.at = a.at
 	switch {
-	case m.size > maxFile || len(a.members) >= maxFiles || m.content()+m.size > MaxPack:
-		a.err = fmt.Errorf("%w: %s has %d bytes, after %d files of %d bytes", ErrTooLarge, name, m.size, len(a.members), a.at)
+	case m.Size > maxFile || len(a.members) >= maxFiles || m.content()+m.Size > MaxPack:
+		a.err = fmt.Errorf("%w: %s has %d bytes, after %d files of %d bytes", ErrTooLarge, name, m.Size, len(a.members), a.at)
 		return
-	case len(a.members) > 0 && a.members[len(a.members)-1].name >= name:
-		a.err = fmt.Errorf("%s does not come after %s; this is a defect of this program", name, a.members[len(a.members)-1].name)
+	case len(a.members) > 0 && a.members[len(a.members)-1].Name >= name:
+		a.err = fmt.Errorf("%s does not come after %s; this is a defect of this program", name, a.members[len(a.members)-1].Name)
 		return
 	}
-	a.members, a.at = append(a.members, m), m.content()+m.size
-	_, a.err = a.w.Write(m.header())
+	a.members, a.at = append(a.members, m), m.content()+m.Size
+	_, a.err = a.w.Write(m.header(nil))
 	if a.err == nil {
 		a.err = write(a.w)
 	}
@@ -222,39 +214,45 @@ func (s *sums) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (s *sums) member(name string) member {
-	return member{name: name, size: s.size, crc: s.crc, sum: [sha256.Size]byte(s.sha.Sum(nil))}
+// file returns the file whose content was written, and begins anew.
+func (s *sums) file(name string) File {
+	f := File{Name: name, Size: s.size, crc: s.crc}
+	s.sha.Sum(f.SHA256[:0])
+	s.sha.Reset()
+	s.size, s.crc = 0, 0
+	return f
 }
 
 // archive is a pack that was read once: what its files are, and where.
 type archive struct {
 	pack    io.ReaderAt
-	members []member
-	byName  map[string]int
+	members []File // in the order of their names
 	sha256  string // of the whole pack, hex
 }
 
-func (a *archive) find(name string) *member {
-	if i, ok := a.byName[name]; ok {
+func (a *archive) find(name string) *File {
+	if i, ok := slices.BinarySearchFunc(a.members, name, byName); ok {
 		return &a.members[i]
 	}
 	return nil
 }
 
-// open reads the content of a file again.
-func (a *archive) open(m *member) io.Reader { return io.NewSectionReader(a.pack, m.content(), m.size) }
+func byName(f File, name string) int { return strings.Compare(f.Name, name) }
 
-// read returns the content of a file of at most most bytes. It is that which was
-// there the first time, or an error.
-func (a *archive) read(m *member, most int64) ([]byte, error) {
-	if m.size > most {
-		return nil, fmt.Errorf("has %d bytes, more than the %d it may have", m.size, most)
+// open reads the content of a file again.
+func (a *archive) open(m *File) io.Reader { return io.NewSectionReader(a.pack, m.content(), m.Size) }
+
+// read returns the content of a file of at most most bytes, in buf where that is
+// large enough. It is that which was there the first time, or an error.
+func (a *archive) read(m *File, most int64, buf []byte) ([]byte, error) {
+	if m.Size > most {
+		return nil, fmt.Errorf("has %d bytes, more than the %d it may have", m.Size, most)
 	}
-	content := make([]byte, m.size)
+	content := slices.Grow(buf[:0], int(m.Size))[:m.Size]
 	if _, err := io.ReadFull(a.open(m), content); err != nil {
 		return nil, fmt.Errorf("cannot be read: %w", err)
 	}
-	if sha256.Sum256(content) != m.sum {
+	if sha256.Sum256(content) != m.SHA256 {
 		return nil, errors.New("was changed while the pack was verified")
 	}
 	return content, nil
@@ -265,7 +263,14 @@ type archiveReader struct {
 	*archive
 	in       *bufio.Reader
 	at       int64
+	sums     *sums
 	problems []Problem
+}
+
+// newArchiveReader returns a reader of the files in a pack from an offset on, after
+// those that stand before it.
+func newArchiveReader(pack io.ReaderAt, in io.Reader, before []File, at int64) *archiveReader {
+	return &archiveReader{archive: &archive{pack: pack, members: before}, in: bufio.NewReaderSize(in, 64<<10), at: at, sums: newSums()}
 }
 
 func (r *archiveReader) bad(place, format string, args ...any) {
@@ -276,16 +281,13 @@ func (r *archiveReader) bad(place, format string, args ...any) {
 // It returns what can be read, and says of everything else what is wrong. What it
 // keeps grows with the number of files, not with what is in them.
 func readArchive(pack io.ReaderAt, size int64) (*archive, []Problem) {
-	r := &archiveReader{archive: &archive{pack: pack, byName: map[string]int{}}}
+	whole := sha256.New()
+	r := newArchiveReader(pack, io.TeeReader(io.NewSectionReader(pack, 0, size), whole), nil, 0)
 	if size > MaxPack {
 		r.bad("the pack", "larger than %d bytes", int64(MaxPack))
 		return r.archive, r.problems
 	}
-	whole := sha256.New()
-	r.in = bufio.NewReaderSize(io.TeeReader(io.NewSectionReader(pack, 0, size), whole), 64<<10)
-	if r.files() {
-		r.end()
-	}
+	r.read()
 	// Whatever is wrong with it, this is its digest.
 	if _, err := io.Copy(io.Discard, r.in); err != nil {
 		r.bad("the pack", "cannot be read: %v", err)
@@ -294,9 +296,18 @@ func readArchive(pack io.ReaderAt, size int64) (*archive, []Problem) {
 	return r.archive, r.problems
 }
 
+// read reads the files and holds the directory against them.
+func (r *archiveReader) read() {
+	if r.files() {
+		r.end()
+	}
+	if len(r.problems) > 0 { // perhaps of their order, on which find rests
+		slices.SortStableFunc(r.members, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	}
+}
+
 // files reads all files. It returns false where it cannot tell what comes next.
 func (r *archiveReader) files() bool {
-	place := "the first file"
 	for {
 		begin, _ := r.in.Peek(4)
 		if len(begin) < 4 || binary.LittleEndian.Uint32(begin) != sigLocal {
@@ -306,20 +317,22 @@ func (r *archiveReader) files() bool {
 			r.bad("the pack", "more than %d files", maxFiles)
 			return false
 		}
-		m, err := r.file()
-		if err != nil {
+		if err := r.file(); err != nil {
+			place := "the first file"
+			if n := len(r.members); n > 0 {
+				place = "the file after " + r.members[n-1].Name
+			}
 			r.bad(place, "%v", err)
 			return false
 		}
-		place = "the file after " + m.name
 	}
 }
 
 // file reads one file.
-func (r *archiveReader) file() (member, error) {
+func (r *archiveReader) file() error {
 	head := make([]byte, lenLocal)
 	if _, err := io.ReadFull(r.in, head); err != nil {
-		return member{}, errors.New("is cut off in its zip header")
+		return errors.New("is cut off in its zip header")
 	}
 	le := binary.LittleEndian
 	flags, method := le.Uint16(head[6:]), le.Uint16(head[8:])
@@ -327,52 +340,56 @@ func (r *archiveReader) file() (member, error) {
 	nameLen, extraLen := le.Uint16(head[26:]), le.Uint16(head[28:])
 	switch {
 	case flags&1 != 0:
-		return member{}, errors.New("is encrypted, which no file of a pack is")
+		return errors.New("is encrypted, which no file of a pack is")
 	case flags != 0 || method != 0 || size != stored || extraLen != 0:
-		return member{}, errors.New("is not stored as a pack stores it; was the pack packed again by another program?")
+		return errors.New("is not stored as a pack stores it; was the pack packed again by another program?")
 	case size > maxFile:
-		return member{}, fmt.Errorf("says it has %d bytes, more than the %d a file of a pack may have", size, uint32(maxFile))
+		return fmt.Errorf("says it has %d bytes, more than the %d a file of a pack may have", size, uint32(maxFile))
 	case nameLen > maxName:
-		return member{}, fmt.Errorf("has the name of %d bytes, which no file of a pack has", nameLen)
+		return fmt.Errorf("has the name of %d bytes, which no file of a pack has", nameLen)
 	}
 	name := make([]byte, nameLen)
 	if _, err := io.ReadFull(r.in, name); err != nil {
-		return member{}, errors.New("is cut off in its zip header")
+		return errors.New("is cut off in its zip header")
 	}
 	if !safeName(string(name)) {
-		return member{}, fmt.Errorf("has the name %q, which no file of a pack has", name)
+		return fmt.Errorf("has the name %q, which no file of a pack has", name)
 	}
-	s := newSums()
-	if _, err := io.CopyN(s, r.in, int64(size)); err != nil {
-		return member{}, fmt.Errorf("%s is cut off", name)
+	for left := int64(size); left > 0; {
+		if _, err := r.in.Peek(1); err != nil {
+			return fmt.Errorf("%s is cut off", name)
+		}
+		n := int(min(left, int64(r.in.Buffered())))
+		content, _ := r.in.Peek(n) // it is there
+		_, _ = r.sums.Write(content)
+		_, _ = r.in.Discard(n)
+		left -= int64(n)
 	}
-	m := s.member(string(name))
+	m := r.sums.file(string(name))
 	m.at = r.at
 	r.judge(&m, crc, append(head, name...))
-	r.at = m.content() + m.size
-	return m, nil
+	r.at = m.content() + m.Size
+	return nil
 }
 
-// judge holds a file against its header and the files before it, and keeps it.
-func (r *archiveReader) judge(m *member, crc uint32, head []byte) {
-	_, twice := r.byName[m.name]
+// judge holds a file against its header and the file before it, and keeps it.
+func (r *archiveReader) judge(m *File, crc uint32, head []byte) {
 	last := ""
 	if n := len(r.members); n > 0 {
-		last = r.members[n-1].name
+		last = r.members[n-1].Name
 	}
-	want := m.header()
+	want := m.header(nil)
 	switch {
-	case twice:
-		r.bad(m.name, "is in the pack twice")
+	case m.Name == last:
+		r.bad(m.Name, "is in the pack twice: it was added, or one of the names was changed")
 		return
 	case m.crc != crc:
-		r.bad(m.name, "its content or its zip checksum was changed")
+		r.bad(m.Name, "its content or its zip checksum was changed")
 	case !bytes.Equal(want, head):
-		r.bad("the zip header of "+m.name, "was changed: byte %d is not as a pack has it", m.at+int64(mismatch(want, head)))
-	case m.name < last:
-		r.bad(m.name, "stands after %s, and the files of a pack stand in the order of their names: one of the names was changed", last)
+		r.bad("the zip header of "+m.Name, "was changed: byte %d is not as a pack has it", m.at+int64(mismatch(want, head)))
+	case m.Name < last:
+		r.bad(m.Name, "stands after %s, and the files of a pack stand in the order of their names: one of the names was changed", last)
 	}
-	r.byName[m.name] = len(r.members)
 	r.members = append(r.members, *m)
 }
 
@@ -399,13 +416,13 @@ func (r *archiveReader) end() {
 	}
 	at := r.at + c.at
 	if c.at < 4 && len(r.members) > 0 {
-		r.bad("the zip header after "+r.members[len(r.members)-1].name, "was changed: byte %d is not as a pack has it", at)
+		r.bad("the zip header after "+r.members[len(r.members)-1].Name, "was changed: byte %d is not as a pack has it", at)
 		return
 	}
 	end := int64(0)
 	for i := range r.members {
 		if end += int64(len(r.members[i].listed())); c.at < end {
-			r.bad("the zip directory", "does not say of %s what its zip header says; one of the two was changed: byte %d is not as a pack has it", r.members[i].name, at)
+			r.bad("the zip directory", "does not say of %s what its zip header says; one of the two was changed: byte %d is not as a pack has it", r.members[i].Name, at)
 			return
 		}
 	}

@@ -66,7 +66,7 @@ type Built struct {
 // and verified one after another. Errors wrap ErrNothing, ErrTooLarge or
 // ErrHistory, or are those of Config.Log or of the pack's file.
 func Build(ctx context.Context, cfg Config, out Pack) (*Built, error) {
-	b := &build{cfg: cfg, why: map[int64][]string{}, bundles: map[int64][][]byte{}, tiles: map[tile.Tile]*tile.Nodes{}, directory: event.NewDirectory(), archive: newArchiveWriter(out)}
+	b := &build{cfg: cfg, why: map[int64][]string{}, reasons: reasons{}, bundles: map[int64][][]byte{}, tiles: map[tile.Tile]*tile.Nodes{}, directory: event.NewDirectory(), archive: newArchiveWriter(out)}
 	if err := b.choose(); err != nil {
 		return nil, err
 	}
@@ -100,6 +100,7 @@ type build struct {
 	manifest  Manifest
 	timeline  *view.Timeline     // nil for a rule
 	why       map[int64][]string // leaves and what for
+	reasons   reasons
 	report    audit.Report       // with the findings that are about the leaves
 	directory *event.Directory   // of the authority leaves
 	proof     []byte             // that the log extends Config.Previous
@@ -109,7 +110,7 @@ type build struct {
 
 func (b *build) want(index int64, what string) {
 	if !slices.Contains(b.why[index], what) {
-		b.why[index] = append(b.why[index], what)
+		b.why[index] = b.reasons.one(append(slices.Clip(b.why[index]), what))
 	}
 }
 
@@ -258,7 +259,7 @@ func (b *build) leaves(ctx context.Context) error {
 			return err
 		}
 		hash := entry.LeafHash(raw)
-		l.Hash = hex.EncodeToString(hash[:])
+		l.Hash = Digest(hash)
 		hashes, err := tile.InclusionFromNodes(ctx, b.nodes, l.Index, m.Head.Size)
 		if err != nil {
 			return err
@@ -312,15 +313,13 @@ func (b *build) rest(context.Context) error {
 	shown := *m
 	after = append(after, peopleFiles(&shown, &b.report, b.timeline, b.directory)...)
 	slices.SortFunc(after, func(x, y derived) int { return cmp.Compare(x.name, y.name) })
-	for i := range b.archive.members {
-		m.Files = append(m.Files, describe(&b.archive.members[i]))
-	}
+	m.Files = slices.Clone(b.archive.members)
 	for _, f := range after {
-		described, err := measure(f.name, f.write)
+		measured, err := measure(f.name, f.write)
 		if err != nil {
 			return err
 		}
-		m.Files = append(m.Files, describe(&described))
+		m.Files = append(m.Files, measured)
 	}
 	b.archive.stream(nameManifest, m.write)
 	for _, f := range after {

@@ -125,14 +125,14 @@ type file struct {
 // pack packs files as a forger would: in any order, any of them twice.
 func pack(files []file) []byte {
 	var out bytes.Buffer
-	var members []member
+	var members []File
 	for _, f := range files {
 		s := newSums()
 		s.Write(f.content)
-		m := s.member(f.name)
+		m := s.file(f.name)
 		m.at = int64(out.Len())
 		members = append(members, m)
-		out.Write(m.header())
+		out.Write(m.header(nil))
 		out.Write(f.content)
 	}
 	_ = writeDirectory(&out, members, int64(out.Len())) // to memory
@@ -143,11 +143,11 @@ func pack(files []file) []byte {
 func unpack(pack []byte) (files []file, problems []Problem) {
 	a, problems := readArchive(bytes.NewReader(pack), int64(len(pack)))
 	for i := range a.members {
-		content, err := a.read(&a.members[i], MaxPack)
+		content, err := a.read(&a.members[i], MaxPack, nil)
 		if err != nil {
-			problems = append(problems, Problem{Place: a.members[i].name, Detail: err.Error()})
+			problems = append(problems, Problem{Place: a.members[i].Name, Detail: err.Error()})
 		}
-		files = append(files, file{a.members[i].name, content})
+		files = append(files, file{a.members[i].Name, content})
 	}
 	return files, problems
 }
@@ -183,6 +183,7 @@ func TestPack(t *testing.T) {
 		"system":  {Query{Kind: view.System, ID: "sys-storage-7", From: "2025-06-11T00:00:00Z", To: "2025-06-12T00:00:00Z"}, false},
 		"rule":    {Query{Kind: Rule, ID: "NO_ATTESTATION"}, false},
 		"whole":   {session, true},
+		"found":   {Query{Kind: Rule, ID: "NO_ATTESTATION"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			pack, m := mustAsk(t, c.query, func(cfg *Config) { cfg.All = c.all })
@@ -278,7 +279,7 @@ func repack(t *testing.T, old []byte, change func(files map[string][]byte)) []by
 // manifestOf reads the manifest of a pack.
 func manifestOf(t *testing.T, files map[string][]byte) *Manifest {
 	t.Helper()
-	m, err := parseManifest(bytes.NewReader(files[nameManifest]), bytes.NewReader(files[nameManifest]))
+	m, err := parseManifest(bytes.NewReader(files[nameManifest]), bytes.NewReader(files[nameManifest]), func(*File) {})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,8 +296,7 @@ func remanifest(t *testing.T, files map[string][]byte, change func(m *Manifest))
 		if name != nameManifest {
 			s := newSums()
 			s.Write(files[name])
-			f := s.member(name)
-			m.Files = append(m.Files, describe(&f))
+			m.Files = append(m.Files, s.file(name))
 		}
 	}
 	m.count()
@@ -306,6 +306,35 @@ func remanifest(t *testing.T, files map[string][]byte, change func(m *Manifest))
 		t.Fatal(err)
 	}
 	files[nameManifest] = text.Bytes()
+}
+
+// relist changes the list of files in the manifest.
+func relist(t *testing.T, files map[string][]byte, change func([]File) []File) {
+	t.Helper()
+	var list []File
+	text := files[nameManifest]
+	m, err := parseManifest(bytes.NewReader(text), bytes.NewReader(text), func(f *File) { list = append(list, *f) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Files = change(list)
+	var out bytes.Buffer
+	if err := m.write(&out); err != nil {
+		t.Fatal(err)
+	}
+	files[nameManifest] = out.Bytes()
+}
+
+// reprove changes the proof of a leaf.
+func reprove(t *testing.T, files map[string][]byte, index int64, change func(*checkpoint.Proof)) {
+	t.Helper()
+	p, err := checkpoint.ParseProof(files[nameProof(index)])
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(p)
+	files[nameProof(index)] = p.Marshal()
+	remanifest(t, files, func(*Manifest) {})
 }
 
 func TestForgedPack(t *testing.T) {
@@ -369,6 +398,48 @@ func TestForgedPack(t *testing.T) {
 			f[nameFindings] = otherFiles[nameFindings]
 			remanifest(t, f, func(*Manifest) {})
 		}, nameFindings},
+		"a file listed twice": {func(f map[string][]byte) {
+			relist(t, f, func(list []File) []File { return slices.Insert(list, 1, list[0]) })
+		}, nameManifest},
+		"files listed in another order": {func(f map[string][]byte) {
+			relist(t, f, func(list []File) []File { list[0], list[1] = list[1], list[0]; return list })
+		}, nameManifest},
+		"the last file not listed": {func(f map[string][]byte) {
+			relist(t, f, func(list []File) []File { return list[:len(list)-1] })
+		}, nameTimeline},
+		"a file listed that is not there": {func(f map[string][]byte) {
+			relist(t, f, func(list []File) []File { return append(list, File{Name: "zoo"}) })
+		}, "zoo"},
+		"a last file added and listed": {func(f map[string][]byte) {
+			f["zoo"] = []byte("hello")
+			remanifest(t, f, func(*Manifest) {})
+		}, "zoo"},
+		"a proof with other cosignatures": {func(f map[string][]byte) {
+			reprove(t, f, victim, func(p *checkpoint.Proof) { p.Checkpoint = unsigned(p.Checkpoint) })
+		}, nameProof(victim)},
+		"a proof of another time": {func(f map[string][]byte) {
+			reprove(t, f, victim, func(p *checkpoint.Proof) { p.Extra = checkpoint.LeafTimeExtra(1) })
+		}, nameProof(victim)},
+		"a proof of another leaf": {func(f map[string][]byte) {
+			reprove(t, f, victim, func(p *checkpoint.Proof) { p.Index ^= 1 })
+		}, nameProof(victim)},
+		"a proof with another hash": {func(f map[string][]byte) {
+			reprove(t, f, victim, func(p *checkpoint.Proof) { p.Hashes[0][0] ^= 1 })
+		}, nameLeaf(victim)},
+		"a leaf listed twice": {func(f map[string][]byte) {
+			remanifest(t, f, func(m *Manifest) { m.Leaves = slices.Insert(m.Leaves, 1, m.Leaves[0]) })
+		}, nameManifest},
+		"a reason given twice": {func(f map[string][]byte) {
+			f[nameManifest] = bytes.Replace(f[nameManifest], []byte("\"for\": [\n    \"query\"\n"), []byte("\"for\": [\n    \"query\",\n    \"query\"\n"), 1)
+		}, nameManifest},
+		"reasons run together": {func(f map[string][]byte) {
+			f[nameManifest] = bytes.Replace(f[nameManifest], []byte("\"query\",\n    \"finding\""), []byte("\"query finding\""), 1)
+		}, nameManifest},
+		"nothing after the leaves": {func(f map[string][]byte) {
+			head, _, _ := bytes.Cut(f[nameManifest], []byte("\"files\""))
+			f[nameManifest] = append(head, "\"more\": []\n}\n"...)
+		}, nameManifest},
+		"no leaves at all":        {func(f map[string][]byte) { f[nameManifest] = []byte("{\n \"version\": 1\n}\n") }, nameManifest},
 		"the size changed":        {func(f map[string][]byte) { remanifest(t, f, func(m *Manifest) { m.Head.Size++ }) }, nameManifest},
 		"the question changed":    {func(f map[string][]byte) { remanifest(t, f, func(m *Manifest) { m.Query.ID = "s-other" }) }, nameTimeline},
 		"a claim changed":         {func(f map[string][]byte) { remanifest(t, f, func(m *Manifest) { m.Claims[3].Result = view.Pass }) }, nameTimeline},

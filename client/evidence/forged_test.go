@@ -2,7 +2,6 @@ package evidence
 
 import (
 	"context"
-	"encoding/hex"
 	"slices"
 	"strings"
 	"testing"
@@ -46,11 +45,11 @@ func collude(t *testing.T, leaves [][]byte) []byte {
 		if _, ev, err := parseLeaf(raw); err == nil && event.IsAuthority(ev.Type) {
 			what = ForAuthority
 		}
-		listed = append(listed, Leaf{Index: int64(i), Hash: hex.EncodeToString(hash[:]), For: []string{what}})
+		listed = append(listed, Leaf{Index: int64(i), Hash: Digest(hash), For: []string{what}})
 	}
 	size, root := int64(len(leaves)), tile.TileRoot(hashes)
 	note := earlier(t, 1, func(c *checkpoint.Checkpoint) { c.Size, c.Root = size, root })
-	served := newWholeLog(note, hashes, nil)
+	served := newWholeLog(note, size, of(hashes), nil)
 	return repack(t, pack, func(files map[string][]byte) {
 		files[nameCheckpoint] = note
 		for i, raw := range leaves {

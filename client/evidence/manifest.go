@@ -3,11 +3,14 @@ package evidence
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"strings"
 	"time"
 
 	"github.com/escortlog/escortlog/client/view"
@@ -72,15 +75,47 @@ const (
 // Leaf is a leaf in a pack.
 type Leaf struct {
 	Index int64    `json:"index"`
-	Hash  string   `json:"leaf_hash"` // RFC 6962, hex
-	For   []string `json:"for"`       // why it is here
+	Hash  Digest   `json:"leaf_hash"` // RFC 6962
+	For   []string `json:"for"`       // why it is here; shared by all leaves here for the same
 }
 
 // File is a file in a pack.
 type File struct {
 	Name   string `json:"name"`
-	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"` // hex
+	Size   int64  `json:"size"` // bytes
+	SHA256 Digest `json:"sha256"`
+
+	at  int64 // offset of its header in the pack
+	crc uint32
+}
+
+// Digest is a SHA-256, written in hex.
+type Digest [sha256.Size]byte
+
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+
+// MarshalText writes the hex digits.
+func (d Digest) MarshalText() ([]byte, error) { return hex.AppendEncode(nil, d[:]), nil }
+
+// UnmarshalText reads 64 hex digits.
+func (d *Digest) UnmarshalText(text []byte) error {
+	if len(text) != hex.EncodedLen(len(d)) {
+		return fmt.Errorf("%q is no SHA-256", text)
+	}
+	_, err := hex.Decode(d[:], text)
+	return err
+}
+
+// reasons keeps every list of what leaves are here for once: there are few of them,
+// and there can be millions of leaves.
+type reasons map[string][]string
+
+func (r reasons) one(list []string) []string {
+	key := strings.Join(list, " ")
+	if _, ok := r[key]; !ok {
+		r[key] = list
+	}
+	return r[key]
 }
 
 // Counts say how many there are of what.
@@ -123,11 +158,17 @@ type Manifest struct {
 	Files  []File       `json:"files"`  // by name; all but the manifest
 }
 
-// write writes a manifest, an element at a time: a pack can have a million files.
+// write writes a manifest.
 func (m *Manifest) write(w io.Writer) error {
+	return m.writeWith(w, elements(m.Leaves), elements(m.Files))
+}
+
+// writeWith writes a manifest with these leaves and files, an element at a time: a
+// pack can have a million files.
+func (m *Manifest) writeWith(w io.Writer, leaves iter.Seq2[*Leaf, error], files iter.Seq2[*File, error]) error {
 	bare := *m
 	bare.Leaves, bare.Files = nil, nil
-	head, err := indented(&bare, "")
+	head, err := indented(&bare)
 	if err != nil {
 		return err
 	}
@@ -136,75 +177,123 @@ func (m *Manifest) write(w io.Writer) error {
 		return errors.New("a manifest does not end with its leaves and files; this is a defect of this program")
 	}
 	out := bufio.NewWriter(w)
-	_, err = out.Write(head)
-	err = errors.Join(err, writeList(out, "leaves", m.Leaves, ","), writeList(out, "files", m.Files, "\n}\n"))
+	if _, err = out.Write(head); err == nil {
+		err = writeList(out, "leaves", leaves, ",\n ")
+	}
+	if err == nil {
+		err = writeList(out, "files", files, "\n}\n")
+	}
 	return errors.Join(err, out.Flush())
 }
 
-// writeList writes a member of an object, as encoding/json indents it.
-func writeList[T any](w *bufio.Writer, name string, list []T, after string) error {
-	if len(list) == 0 {
-		_, err := fmt.Fprintf(w, "%q: []%s", name, after)
-		return err
+// elements are those of a list.
+func elements[T any](list []T) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		for i := range list {
+			if !yield(&list[i], nil) {
+				return
+			}
+		}
 	}
-	before := fmt.Sprintf("%q: [\n  ", name)
-	for i := range list {
-		element, err := indented(&list[i], "  ")
+}
+
+// writeList writes a member of an object, as encoding/json indents it.
+func writeList[T any](w *bufio.Writer, name string, list iter.Seq2[*T, error], after string) error {
+	var b bytes.Buffer
+	enc := encoderOf(&b, "  ")
+	before, end := fmt.Sprintf("%q: [\n  ", name), fmt.Sprintf("%q: []", name)
+	for element, err := range list {
 		if err != nil {
 			return err
 		}
-		if _, err := w.WriteString(before + string(element)); err != nil {
+		b.Reset()
+		if err := enc.Encode(element); err != nil {
 			return err
 		}
-		before = ",\n  "
+		_, err = w.WriteString(before)
+		if err == nil {
+			_, err = w.Write(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+		}
+		if err != nil {
+			return err
+		}
+		before, end = ",\n  ", "\n ]"
 	}
-	_, err := w.WriteString("\n ]" + after)
+	_, err := w.WriteString(end + after)
 	return err
 }
 
-// indented is v as JSON, spelled as in a pack, without a last newline.
-func indented(v any, prefix string) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
+// encoderOf writes JSON as it is spelled in a pack.
+func encoderOf(w io.Writer, prefix string) *json.Encoder {
+	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent(prefix, " ")
-	err := enc.Encode(v)
+	return enc
+}
+
+// indented is v as JSON, without a last newline.
+func indented(v any) ([]byte, error) {
+	var b bytes.Buffer
+	err := encoderOf(&b, "").Encode(v)
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// parseManifest reads a manifest, an element at a time. again reads it once more,
-// to see that it is spelled as one.
-func parseManifest(in, again io.Reader) (*Manifest, error) {
-	var m Manifest
+// parseManifest reads a manifest, an element at a time, and gives each file that it
+// lists to file: they are not kept. again reads the manifest once more, to see that
+// it is spelled as one.
+func parseManifest(in, again io.Reader, file func(*File)) (*Manifest, error) {
 	dec := json.NewDecoder(in)
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.Join(errors.New("is no JSON object"), err)
+	m, err := parseHead(dec)
+	if err != nil {
+		return nil, err
 	}
-	// Names that stand twice, and such, are found when it is written again.
+	why := reasons{}
+	leaves := readList(dec, func(l *Leaf) {
+		l.For = why.one(l.For)
+		m.Leaves = append(m.Leaves, *l)
+	}, json.Delim('['))
+	files := readList(dec, file, "files", json.Delim('['))
+	// What was read is written again and compared. Names that stand twice, and such,
+	// are found by that.
+	c := &comparer{in: bufio.NewReader(again)}
+	if err = m.writeWith(c, leaves, files); err == nil {
+		err = c.end()
+	}
+	if errors.Is(err, errDiffers) {
+		return nil, errors.New("is not spelled as a manifest is")
+	}
+	return m, err
+}
+
+// parseHead reads a manifest up to its leaves.
+func parseHead(dec *json.Decoder) (*Manifest, error) {
+	if err := expect(dec, json.Delim('{')); err != nil {
+		return nil, err
+	}
 	head := map[string]json.RawMessage{}
-	for dec.More() {
+	for {
 		name, err := dec.Token()
 		if err != nil {
 			return nil, err
 		}
-		switch name {
-		case "leaves":
-			err = readList(dec, &m.Leaves)
-		case "files":
-			err = readList(dec, &m.Files)
-		default:
-			var value json.RawMessage
-			err = dec.Decode(&value)
-			head[name.(string)] = value // names of members are strings
+		if name == "leaves" {
+			break
 		}
-		if err != nil {
+		field, ok := name.(string)
+		if !ok {
+			return nil, errors.New("lists no leaves")
+		}
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
 			return nil, err
 		}
+		head[field] = value
 	}
 	text, err := json.Marshal(head)
 	if err != nil {
 		return nil, err
 	}
+	var m Manifest
 	strict := json.NewDecoder(bytes.NewReader(text))
 	strict.DisallowUnknownFields()
 	if err := strict.Decode(&m); err != nil {
@@ -213,34 +302,44 @@ func parseManifest(in, again io.Reader) (*Manifest, error) {
 	if m.Version != Version {
 		return nil, fmt.Errorf("is of version %d, and this program knows version %d", m.Version, Version)
 	}
-	c := &comparer{in: bufio.NewReader(again)}
-	if err := m.write(c); err != nil || c.end() != nil {
-		return nil, errors.New("is not spelled as a manifest is")
-	}
 	return &m, nil
 }
 
-func readList[T any](dec *json.Decoder, list *[]T) error {
-	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		return errors.Join(errors.New("is no list"), err)
-	}
-	for dec.More() {
-		var element T
-		if err := dec.Decode(&element); err != nil {
-			return err
+// expect reads tokens that have to come next.
+func expect(dec *json.Decoder, tokens ...json.Token) error {
+	for _, want := range tokens {
+		if have, err := dec.Token(); err != nil || have != want {
+			return errors.Join(fmt.Errorf("has %v where %v belongs", have, want), err)
 		}
-		if len(*list) == maxFiles {
-			return fmt.Errorf("lists more than %d", maxFiles)
-		}
-		*list = append(*list, element)
 	}
-	_, err := dec.Token()
-	return err
+	return nil
 }
 
-// describe says of a file what a manifest does.
-func describe(m *member) File {
-	return File{Name: m.name, Size: m.size, SHA256: hex.EncodeToString(m.sum[:])}
+// readList reads the elements of a list, which begins with these tokens, and gives
+// each to keep.
+func readList[T any](dec *json.Decoder, keep func(*T), begin ...json.Token) iter.Seq2[*T, error] {
+	return func(yield func(*T, error) bool) {
+		if err := expect(dec, begin...); err != nil {
+			yield(nil, err)
+			return
+		}
+		for n := 0; dec.More(); n++ {
+			var element T
+			err := dec.Decode(&element)
+			if n == maxFiles {
+				err = fmt.Errorf("lists more than %d", maxFiles)
+			}
+			if err == nil {
+				keep(&element)
+			}
+			if !yield(&element, err) || err != nil {
+				return
+			}
+		}
+		if err := expect(dec, json.Delim(']')); err != nil {
+			yield(nil, err)
+		}
+	}
 }
 
 // Names of the files of a pack.
@@ -255,6 +354,32 @@ const (
 	nameTimeline    = "timeline.csv"
 	nameReport      = "report.html"
 )
+
+// expected are the names of the files that a pack has beside its manifest, in their
+// order, where its leaves are in theirs.
+func (m *Manifest) expected() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		after := []string{nameReport, nameRules, nameTimeline}
+		if m.Previous != nil {
+			after = append([]string{namePrevious, nameConsistency}, after...)
+		}
+		for _, name := range []string{nameCheckpoint, nameFindings, nameKeys} {
+			if !yield(name) {
+				return
+			}
+		}
+		for i := range m.Leaves {
+			if !yield(nameLeaf(m.Leaves[i].Index)) || !yield(nameProof(m.Leaves[i].Index)) {
+				return
+			}
+		}
+		for _, name := range after {
+			if !yield(name) {
+				return
+			}
+		}
+	}
+}
 
 func nameLeaf(index int64) string  { return fmt.Sprintf("leaves/%012d.leaf", index) }
 func nameProof(index int64) string { return fmt.Sprintf("leaves/%012d.tlog-proof", index) }

@@ -26,7 +26,7 @@ func smallPack(t *testing.T) []byte {
 	for i, leaf := range leaves {
 		hashes[i] = entry.LeafHash(leaf)
 	}
-	log := newWholeLog(earlier(t, size, func(*checkpoint.Checkpoint) {}), hashes, func(i int64) ([]byte, error) { return leaves[i], nil })
+	log := newWholeLog(earlier(t, size, func(*checkpoint.Checkpoint) {}), size, of(hashes), func(i int64) ([]byte, error) { return leaves[i], nil })
 	policy, err := checkpoint.ParsePolicy(policyFile(t))
 	if err != nil {
 		t.Fatal(err)
@@ -52,11 +52,17 @@ func smallPack(t *testing.T) []byte {
 	return out
 }
 
+// of looks hashes up in a list.
+func of(hashes []tlog.Hash) func(int64) tlog.Hash {
+	return func(i int64) tlog.Hash { return hashes[i] }
+}
+
 // place is a stretch of a pack, and who may be named when a byte of it changes.
 type place struct {
 	from, to int
 	content  bool
 	names    []string
+	before   int // how many files stand before it
 }
 
 // placesOf lists the stretches of a pack.
@@ -67,19 +73,19 @@ func placesOf(t *testing.T, pack []byte) (places []place) {
 		t.Fatal(problems)
 	}
 	before, end := "", 0
-	for _, m := range a.members {
-		names := []string{m.name, "the zip header of " + m.name}
+	for i, m := range a.members {
+		names := []string{m.Name, "the zip header of " + m.Name}
 		if before == "" {
 			names = append(names, "the first file", "the zip directory")
 		} else {
 			names = append(names, "the file after "+before, "the zip header after "+before)
 		}
 		content := int(m.content())
-		end = content + int(m.size)
-		places = append(places, place{int(m.at), content, false, names}, place{content, end, true, []string{m.name}})
-		before = m.name
+		end = content + int(m.Size)
+		places = append(places, place{int(m.at), content, false, names, i}, place{content, end, true, []string{m.Name}, i})
+		before = m.Name
 	}
-	return append(places, place{end, len(pack), false, []string{"the zip directory", "the file after " + before, "the zip header after " + before}})
+	return append(places, place{end, len(pack), false, []string{"the zip directory", "the file after " + before, "the zip header after " + before}, len(a.members)})
 }
 
 // spoil changes one byte of a pack and wants the place named.
@@ -88,6 +94,12 @@ func spoil(t *testing.T, pack []byte, offset int, bits byte, p place) {
 	pack[offset] ^= bits
 	_, problems := readArchive(bytes.NewReader(pack), int64(len(pack)))
 	pack[offset] ^= bits
+	p.wantNamed(t, offset, bits, problems)
+}
+
+// wantNamed wants a change of one byte named as one of this place.
+func (p place) wantNamed(t *testing.T, offset int, bits byte, problems []Problem) {
+	t.Helper()
 	if len(problems) == 0 {
 		t.Fatalf("byte %d of %s may change", offset, p.names[0])
 	}
@@ -122,6 +134,16 @@ func TestEveryByte(t *testing.T) {
 		if r := verify(t, p); len(r.Problems) == 0 {
 			t.Errorf("%s: nothing found", name)
 		}
+	}
+}
+
+// TestMovedFile: a file in another place is found there all the same.
+func TestMovedFile(t *testing.T) {
+	list, _ := unpack(smallPack(t))
+	last := len(list) - 1
+	r := verify(t, pack(slices.Insert(slices.Clone(list[:last]), 0, list[last])))
+	if len(r.Problems) != 1 || r.Problems[0].Place != list[0].name || !strings.Contains(r.Problems[0].Detail, "order of their names") {
+		t.Errorf("%v", r.Problems)
 	}
 }
 

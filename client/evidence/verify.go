@@ -107,8 +107,12 @@ func (r *Result) Find(leafHash string) (*entry.Entry, tlog.Hash, bool) {
 	if r.Manifest == nil {
 		return nil, tlog.Hash{}, false
 	}
+	var wanted Digest
+	if wanted.UnmarshalText([]byte(leafHash)) != nil {
+		return nil, tlog.Hash{}, false
+	}
 	for _, l := range r.Manifest.Leaves {
-		if l.Hash != leafHash {
+		if l.Hash != wanted {
 			continue
 		}
 		raw, err := r.leaf(l.Index)
@@ -117,7 +121,7 @@ func (r *Result) Find(leafHash string) (*entry.Entry, tlog.Hash, bool) {
 		}
 		hash := entry.LeafHash(raw)
 		e, err := entry.Parse(raw)
-		return e, hash, err == nil && hex.EncodeToString(hash[:]) == leafHash
+		return e, hash, err == nil && Digest(hash) == wanted
 	}
 	return nil, tlog.Hash{}, false
 }
@@ -128,7 +132,7 @@ func (r *Result) leaf(index int64) ([]byte, error) {
 	if m == nil {
 		return nil, fmt.Errorf("leaf %d is not in the pack", index)
 	}
-	return r.archive.read(m, tile.MaxEntry)
+	return r.archive.read(m, tile.MaxEntry, nil)
 }
 
 type verifier struct {
@@ -145,12 +149,15 @@ type verifier struct {
 
 // content returns a file of at most most bytes, nil where it is not there or
 // cannot be used; then that was said.
-func (v *verifier) content(name string, most int64) []byte {
+func (v *verifier) content(name string, most int64) []byte { return v.contentIn(nil, name, most) }
+
+// contentIn is content, in buf where that is large enough.
+func (v *verifier) contentIn(buf []byte, name string, most int64) []byte {
 	m := v.archive.find(name)
 	if m == nil {
 		return nil
 	}
-	content, err := v.archive.read(m, most)
+	content, err := v.archive.read(m, most, buf)
 	if err != nil {
 		v.bad(name, "%v", err)
 	}
@@ -169,72 +176,102 @@ const (
 
 // manifest holds every file against the manifest.
 func (v *verifier) manifest() {
-	file := v.archive.find(nameManifest)
-	if file == nil {
+	at, found := slices.BinarySearchFunc(v.archive.members, nameManifest, byName)
+	if !found {
 		v.bad(nameManifest, "is missing, so nothing says what should be here")
 		return
 	}
-	if file.size > maxSaid+maxListed*int64(len(v.archive.members)) {
-		v.bad(nameManifest, "has %d bytes, too many for a pack of %d files", file.size, len(v.archive.members))
+	file := v.archive.members[at]
+	if file.Size > maxSaid+maxListed*int64(len(v.archive.members)) {
+		v.bad(nameManifest, "has %d bytes, too many for a pack of %d files", file.Size, len(v.archive.members))
 		return
 	}
-	m, err := parseManifest(v.archive.open(file), v.archive.open(file))
+	v.archive.members = slices.Delete(v.archive.members, at, at+1) // it does not list itself
+	there := inventory{rest: v.archive.members}
+	m, err := parseManifest(v.archive.open(&file), v.archive.open(&file), there.listed)
 	if err != nil {
 		v.bad(nameManifest, "%v", err)
 		return
 	}
 	v.Manifest = m
-	listed := map[string]bool{nameManifest: true}
-	for i := range m.Files {
-		said := &m.Files[i]
-		file := v.archive.find(said.Name)
-		switch {
-		case listed[said.Name]:
-			v.bad(nameManifest, "lists %s twice", said.Name)
-		case file == nil:
-			v.bad(said.Name, "is missing: the manifest lists it")
-		case describe(file) != *said:
-			v.bad(said.Name, "was changed: it has %d bytes and the SHA-256 %x, the manifest says %d and %s", file.size, file.sum, said.Size, said.SHA256)
-		}
-		listed[said.Name] = true
+	there.end(unlisted)
+	v.Problems = append(v.Problems, there.problems...)
+	if len(there.problems) > 0 {
+		return
 	}
-	for i := range v.archive.members {
-		if name := v.archive.members[i].name; !listed[name] {
-			v.bad(name, "was added: the manifest does not list it")
-		}
+	m.Files = v.archive.members // what it lists is what is there
+	v.leafFiles()
+}
+
+// inventory holds the files that a manifest lists, in the order of their names,
+// against those that are there.
+type inventory struct {
+	rest     []File // that are there and not yet listed
+	last     string // name that was listed last
+	problems []Problem
+}
+
+func (n *inventory) bad(place, format string, args ...any) {
+	n.problems = append(n.problems, Problem{Place: place, Detail: fmt.Sprintf(format, args...)})
+}
+
+// listed takes the next file of the list.
+func (n *inventory) listed(said *File) {
+	if said.Name <= n.last {
+		n.bad(nameManifest, "lists %s after %s, twice or not in the order of their names", said.Name, n.last)
+		return
 	}
-	v.leafFiles(listed)
+	n.last = said.Name
+	file := n.take(said.Name, unlisted)
+	switch {
+	case file == nil:
+		n.bad(said.Name, "is missing: the manifest lists it")
+	case file.Size != said.Size || file.SHA256 != said.SHA256:
+		n.bad(said.Name, "was changed: it has %d bytes and the SHA-256 %s, the manifest says %d and %s", file.Size, file.SHA256, said.Size, said.SHA256)
+	}
+}
+
+const unlisted = "was added: the manifest does not list it"
+
+// take returns the file of a name, nil where there is none, and says why those that
+// stand before it should not.
+func (n *inventory) take(name, why string) *File {
+	for len(n.rest) > 0 && n.rest[0].Name <= name {
+		file := &n.rest[0]
+		n.rest = n.rest[1:]
+		if file.Name == name {
+			return file
+		}
+		n.bad(file.Name, "%s", why)
+	}
+	return nil
+}
+
+// end: nothing else should be there.
+func (n *inventory) end(why string) {
+	for i := range n.rest {
+		n.bad(n.rest[i].Name, "%s", why)
+	}
 }
 
 // leafFiles: the leaves that the manifest lists and the files are the same.
-func (v *verifier) leafFiles(listed map[string]bool) {
+func (v *verifier) leafFiles() {
 	m := v.Manifest
-	expected := map[string]bool{nameManifest: true, nameCheckpoint: true, nameKeys: true, nameFindings: true, nameRules: true, nameTimeline: true, nameReport: true}
-	if m.Previous != nil {
-		expected[namePrevious], expected[nameConsistency] = true, true
-	}
 	for i, l := range m.Leaves {
 		if l.Index < 0 || l.Index >= m.Head.Size || i > 0 && l.Index <= m.Leaves[i-1].Index {
 			v.bad(nameManifest, "lists leaf %d, which is not in the order of a log of %d leaves", l.Index, m.Head.Size)
-		}
-		for _, name := range []string{nameLeaf(l.Index), nameProof(l.Index)} {
-			expected[name] = true
-			if !listed[name] {
-				v.bad(name, "is missing: the manifest lists leaf %d and not its file", l.Index)
-			}
+			return
 		}
 	}
-	for _, f := range m.Files {
-		if !expected[f.Name] {
-			v.bad(f.Name, "was added: it is about no leaf that the manifest lists")
-		}
-		delete(expected, f.Name)
-	}
-	for _, name := range []string{nameCheckpoint, nameKeys, nameFindings, nameRules, nameTimeline, nameReport, namePrevious, nameConsistency} {
-		if expected[name] {
-			v.bad(name, "is missing, and every pack has it")
+	const aboutNothing = "was added: it is about no leaf that the manifest lists"
+	there := inventory{rest: m.Files}
+	for name := range m.expected() {
+		if there.take(name, aboutNothing) == nil {
+			there.bad(name, "is missing: every pack has it, or the manifest lists its leaf")
 		}
 	}
+	there.end(aboutNothing)
+	v.Problems = append(v.Problems, there.problems...)
 	counted, said := *m, m.Counts
 	counted.count()
 	counted.Counts.Findings, counted.Counts.Files = said.Findings, int64(len(m.Files))
@@ -263,21 +300,24 @@ func (v *verifier) checkpoint() {
 
 // proofs proves that every leaf is in the log.
 func (v *verifier) proofs() {
+	var proofs checkpoint.ProofParser
+	var leafBuf, proofBuf []byte
 	for _, l := range v.Manifest.Leaves {
 		if v.Verified == nil || v.ctx.Err() != nil {
 			return
 		}
-		leaf := v.content(nameLeaf(l.Index), tile.MaxEntry)
-		text := v.content(nameProof(l.Index), checkpoint.MaxProof)
+		leaf := v.contentIn(leafBuf, nameLeaf(l.Index), tile.MaxEntry)
+		text := v.contentIn(proofBuf, nameProof(l.Index), checkpoint.MaxProof)
 		if leaf == nil || text == nil {
 			continue // that was said
 		}
+		leafBuf, proofBuf = leaf, text
 		hash := entry.LeafHash(leaf)
-		if l.Hash != hex.EncodeToString(hash[:]) {
+		if l.Hash != Digest(hash) {
 			v.bad(nameLeaf(l.Index), "hashes to %x, the manifest says %s", hash[:], l.Hash)
 			continue
 		}
-		p, err := checkpoint.ParseProof(text)
+		p, err := proofs.Parse(text)
 		switch {
 		case err != nil:
 			v.bad(nameProof(l.Index), "%v", err)
@@ -345,7 +385,7 @@ func (v *verifier) leaves() {
 			v.bad(nameLeaf(l.Index), "%v", err)
 		}
 	}
-	if v.directory.Origin() != m.Origin || len(m.Leaves) == 0 || m.Leaves[0].Index != 0 || m.Leaves[0].Hash != m.Genesis {
+	if v.directory.Origin() != m.Origin || len(m.Leaves) == 0 || m.Leaves[0].Index != 0 || m.Leaves[0].Hash.String() != m.Genesis {
 		v.genesis()
 	}
 	v.compromised()
@@ -443,7 +483,9 @@ func (v *verifier) derived() {
 	}
 	answer := map[int64]bool{}
 	for _, l := range m.Leaves {
-		answer[l.Index] = slices.Contains(l.For, ForQuery) || slices.Contains(l.For, ForContext)
+		if slices.Contains(l.For, ForQuery) || slices.Contains(l.For, ForContext) {
+			answer[l.Index] = true
+		}
 	}
 	_, on, count := relevant(m.Query, v.report.Rules.Verdicts, answer)
 	if count != m.Counts.Findings {

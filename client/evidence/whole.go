@@ -3,6 +3,7 @@ package evidence
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/escortlog/escortlog/client"
@@ -15,40 +16,65 @@ import (
 
 // wholeLog serves the log that a pack with all leaves holds, as audits read it.
 type wholeLog struct {
-	note   []byte
-	leaf   func(index int64) ([]byte, error)
-	levels [][]tlog.Hash // the hashes of tiles of each level
+	note  []byte
+	size  int64
+	hash  func(index int64) tlog.Hash // of a leaf
+	leaf  func(index int64) ([]byte, error)
+	above [][]tlog.Hash // the hashes of tiles of each level above the leaves
 }
 
 // newWholeLog makes the tree over the leaf hashes.
-func newWholeLog(note []byte, hashes []tlog.Hash, leaf func(int64) ([]byte, error)) *wholeLog {
-	l := &wholeLog{note: note, leaf: leaf}
-	for len(hashes) > 0 {
-		l.levels = append(l.levels, hashes)
+func newWholeLog(note []byte, size int64, hash func(int64) tlog.Hash, leaf func(int64) ([]byte, error)) *wholeLog {
+	l := &wholeLog{note: note, size: size, hash: hash, leaf: leaf}
+	for full := size / tile.Width; full > 0; full /= tile.Width {
 		var up []tlog.Hash
-		for ; len(hashes) >= tile.Width; hashes = hashes[tile.Width:] {
-			up = append(up, tile.TileRoot(hashes[:tile.Width]))
+		for n := range full {
+			up = append(up, tile.TileRoot(l.hashes(len(l.above), n*tile.Width, tile.Width)))
 		}
-		hashes = up
+		l.above = append(l.above, up)
 	}
 	return l
+}
+
+// hashes are some of a level, which has them.
+func (l *wholeLog) hashes(level int, from int64, count int) []tlog.Hash {
+	if level > 0 {
+		return l.above[level-1][from:][:count]
+	}
+	list := make([]tlog.Hash, count)
+	for i := range list {
+		list[i] = l.hash(from + int64(i))
+	}
+	return list
+}
+
+// has reports whether the log has a tile.
+func (l *wholeLog) has(level int, t tile.Tile) bool {
+	if level < 0 || level > len(l.above) || t.N < 0 || t.N > l.size {
+		return false
+	}
+	width := l.size
+	if level > 0 {
+		width = int64(len(l.above[level-1]))
+	}
+	return t.N*tile.Width+int64(t.W) <= width
 }
 
 func (l *wholeLog) Checkpoint(context.Context) ([]byte, error) { return l.note, nil }
 
 func (l *wholeLog) Tile(_ context.Context, t tile.Tile) ([]byte, error) {
-	if t.Level < 0 || t.Level >= len(l.levels) || t.N < 0 || t.N*tile.Width+int64(t.W) > int64(len(l.levels[t.Level])) {
+	if !l.has(t.Level, t) {
 		return nil, fmt.Errorf("%w: tile %s", client.ErrMissing, t.Path())
 	}
 	var out []byte
-	for _, h := range l.levels[t.Level][t.N*tile.Width:][:t.W] {
+	for _, h := range l.hashes(t.Level, t.N*tile.Width, t.W) {
 		out = append(out, h[:]...)
 	}
 	return out, nil
 }
 
 func (l *wholeLog) Bundle(_ context.Context, t tile.Tile) ([][]byte, error) {
-	if len(l.levels) == 0 || t.N < 0 || t.N*tile.Width+int64(t.W) > int64(len(l.levels[0])) {
+	if !l.has(0, t) {
 		return nil, fmt.Errorf("%w: bundle %d", client.ErrMissing, t.N)
 	}
 	var out [][]byte
@@ -70,18 +96,9 @@ func (v *verifier) reaudit() (report *audit.Report, answer map[int64]bool, err e
 	if err != nil {
 		return nil, nil, err
 	}
-	hashes := make([]tlog.Hash, 0, len(m.Leaves))
-	for _, l := range m.Leaves {
-		raw, err := v.leaf(l.Index)
-		if err == nil {
-			err = s.Add(l.Index, raw)
-		}
-		if err != nil {
-			return nil, nil, err
-		}
-		hashes = append(hashes, entry.LeafHash(raw))
-	}
-	cfg := audit.Config{Log: newWholeLog(v.Verified.Note, hashes, v.leaf), Policy: v.policy}
+	hash := func(i int64) tlog.Hash { return tlog.Hash(m.Leaves[i].Hash) } // proven before
+	// What is on a disk needs no more fetches at once than there are processors.
+	cfg := audit.Config{Log: newWholeLog(v.Verified.Note, m.Head.Size, hash, v.leaf), Policy: v.policy, Fetches: runtime.GOMAXPROCS(0)}
 	if cfg.Rules, err = rules.Parse(v.content(nameRules, maxInMemory)); err != nil {
 		return nil, nil, err
 	}
@@ -98,21 +115,36 @@ func (v *verifier) reaudit() (report *audit.Report, answer map[int64]bool, err e
 	if err != nil {
 		return nil, nil, err
 	}
-	answer = map[int64]bool{}
-	if s.builder != nil {
-		for _, l := range s.Timeline().Lines {
-			answer[l.Index] = true
-		}
-	}
 	if r.Rules == nil {
 		return nil, nil, fmt.Errorf("no rules were judged")
+	}
+	answer = map[int64]bool{}
+	if s.builder != nil {
+		for _, l := range v.timeline.Lines { // it was made of every leaf of the log
+			answer[l.Index] = true
+		}
 	}
 	var on []int64
 	r.Rules.Verdicts, on, _ = relevant(m.Query, r.Rules.Verdicts, answer)
 	if s.builder == nil {
-		err = s.answerOf(on, v.leaf, answer)
+		err = v.found(s, on, answer)
 	}
 	return r, answer, err
+}
+
+// found adds the answer to a question about a rule, whose findings rest on some
+// leaves.
+func (v *verifier) found(s *Selector, on []int64, answer map[int64]bool) error {
+	for i := range v.Manifest.Head.Size {
+		raw, err := v.leaf(i)
+		if err == nil {
+			err = s.Add(i, raw)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return s.answerOf(on, v.leaf, answer)
 }
 
 // answerOf is the answer to a question about a rule: the leaves on which its

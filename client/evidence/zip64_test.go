@@ -33,15 +33,17 @@ func (s sparse) ReadAt(p []byte, at int64) (int, error) {
 func TestZip64(t *testing.T) {
 	s := newSums()
 	s.Write([]byte("hello"))
-	near, far := s.member("checkpoint"), s.member("rules.yaml")
+	near := s.file("checkpoint")
+	far := near
+	far.Name = "rules.yaml"
 	near.at, far.at = 0, 5<<30
-	at := far.content() + far.size
+	at := far.content() + far.Size
 	var directory bytes.Buffer
-	if err := writeDirectory(&directory, []member{near, far}, at); err != nil {
+	if err := writeDirectory(&directory, []File{near, far}, at); err != nil {
 		t.Fatal(err)
 	}
 	pack := sparse{at + int64(directory.Len()), map[int64][]byte{
-		0: append(near.header(), "hello"...), far.at: append(far.header(), "hello"...), at: directory.Bytes(),
+		0: append(near.header(nil), "hello"...), far.at: append(far.header(nil), "hello"...), at: directory.Bytes(),
 	}}
 	z, err := zip.NewReader(pack, pack.size)
 	if err != nil {
