@@ -216,6 +216,19 @@ func TestHostileAnswers(t *testing.T) {
 				return &Problem{Status: 422, Detail: "\x1b[2J" + long, Pointer: "/" + long}
 			}
 		}, "refused", "the log refused the event: 422"},
+		// Each of its words comes first once, where nothing before it is cut off.
+		"a refusal that clears the screen": {func(f *fakeLog) {
+			f.judge = func(int, []byte) *Problem { return &Problem{Status: 422, Title: "t", Detail: "\x1b[2J\u202e" + long} }
+		}, "refused", "\ufffd[2J\ufffdxxx"},
+		"a title that clears the screen": {func(f *fakeLog) {
+			f.judge = func(int, []byte) *Problem { return &Problem{Status: 422, Title: "\x1b[2J\r" + long} }
+		}, "refused", "\ufffd[2J\ufffdxxx"},
+		"a place that clears the screen": {func(f *fakeLog) {
+			f.judge = func(int, []byte) *Problem { return &Problem{Status: 422, Title: "t", Detail: "x", Pointer: "/\x1b[2J"} }
+		}, "refused", "at /\ufffd[2J: x"},
+		"a kind that clears the screen": {func(f *fakeLog) {
+			f.judge = func(int, []byte) *Problem { return &Problem{Status: 422, Title: "t", Detail: "x", Type: "\x1b[2J"} }
+		}, "refused", "422 \ufffd[2J: x"},
 		"an empty proof": {lie(func(a *entryAnswer) { a.Proof = nil; a.Index = 1 }), "lied", ""},
 		"a proof too long": {lie(func(a *entryAnswer) {
 			for range 100 {
@@ -243,7 +256,7 @@ func TestHostileAnswers(t *testing.T) {
 			if !kinds[c.kind] {
 				t.Fatalf("not %s: %v", c.kind, err)
 			}
-			if text := err.Error(); !strings.Contains(text, c.says) || len(text) > 4000 || strings.Contains(text, "\x1b") {
+			if text := err.Error(); !strings.Contains(text, c.says) || len(text) > 4000 || strings.ContainsAny(text, "\x1b\r\u202e") {
 				t.Errorf("%d bytes: %.300q", len(text), text)
 			}
 		})

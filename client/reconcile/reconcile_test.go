@@ -219,3 +219,23 @@ func realFiles(t *testing.T) []string {
 		}
 	}
 }
+
+// TestReportIsPrintable: what stands in a record, or in its file's name, commands no
+// terminal and turns no writing around.
+func TestReportIsPrintable(t *testing.T) {
+	const evil, harmless = "\x1b[2J\u202e", "\ufffd[2J\ufffd"
+	miss := Miss{Kind: evil, Time: evil, Record: evil, Input: evil}
+	index := int64(7)
+	here := Miss{Kind: evil, Time: evil, Record: evil, Index: &index, Source: evil}
+	r := Report{
+		Inputs: []Input{{Name: evil, SHA256: evil}}, Vantage: Coverage{Misses: []Miss{miss}}, Log: Coverage{Misses: []Miss{here}}, Differs: []Miss{miss},
+		Claim: view.Claim{Name: "D world", Result: view.Fail, Detail: evil},
+	}
+	var out bytes.Buffer
+	if err := r.WriteText(&out); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); strings.ContainsAny(text, "\x1b\u202e") || strings.Count(text, harmless) != 15 {
+		t.Errorf("%d of them are there: %q", strings.Count(text, harmless), text)
+	}
+}
