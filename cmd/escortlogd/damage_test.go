@@ -453,7 +453,7 @@ func (d *damagedLog) judge(x damage) {
 
 // namesKey matches what an error says of a key, or of the file outside the store.
 var namesKey = regexp.MustCompile(`(leaf|bundle|hash tile|tile|entries from index|identit(y|ies) of (leaf|bundle)|authority lea(f|ves)|evidence slot|key) "?\d|` +
-	`guard|head|published checkpoint|key "`)
+	`guard|head|published checkpoint|key \\?"`)
 
 func names(text, file string) bool {
 	return strings.Contains(text, filepath.Base(file)) || namesKey.MatchString(text)

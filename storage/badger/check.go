@@ -42,6 +42,9 @@ func listFiles(dir string) (*files, error) {
 			continue
 		}
 		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the engine has removed it meanwhile
+		}
 		if err != nil {
 			return nil, err
 		}

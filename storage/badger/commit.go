@@ -111,7 +111,9 @@ func (s *Store) apply(b *storage.Batch) error {
 	if err := s.set(txn, storage.HeadKey, b.NewHead); err != nil {
 		return err
 	}
-	s.writeAhead(walBytes(b))
+	if err := s.writeAhead(walBytes(b)); err != nil {
+		return err
+	}
 	if err := s.commitAt(txn, next); err != nil {
 		return err
 	}

@@ -150,37 +150,39 @@ const pageSize = 4 << 10 // at most that of the page cache
 // writeAhead writes zeros where the next commits will stand in the WAL, which is
 // sparse, before a commit of so many bytes. The sync of a small commit then writes one
 // block, and not also the file system's journal, for a block that is allocated. Where
-// it does not work nothing breaks.
-func (s *Store) writeAhead(bytes int64) {
+// the file system cannot tell where that is, nothing is written; an error is one of
+// writing.
+func (s *Store) writeAhead(bytes int64) error {
 	if s.ahead -= bytes; s.ahead > 0 {
-		return
+		return nil
 	}
 	files, err := listFiles(s.dir)
 	if err != nil || len(files.wals) == 0 {
-		return
+		return err
 	}
 	f, err := os.OpenFile(files.wals[len(files.wals)-1].path, os.O_WRONLY, 0)
 	if err != nil {
-		return
+		return err
 	}
 	defer f.Close()
 	// No commit is under way: what has not been written now is zero, and stays so.
 	hole, err := f.Seek(0, unix.SEEK_HOLE)
 	if err != nil || hole+walAhead > memTableSize {
-		return
+		return nil
 	}
 	if _, err := f.Seek(hole, unix.SEEK_DATA); !errors.Is(err, unix.ENXIO) {
-		return // a file system that makes holes of zeros that are written
+		return nil // a file system that makes holes of zeros that are written
 	}
 	// A page at a time: what one call writes Linux caches as one piece, and each
 	// later sync of a byte in it writes all of it.
 	zeros := make([]byte, pageSize)
 	for at := hole; at < hole+walAhead; at += pageSize {
 		if _, err := f.WriteAt(zeros, at); err != nil {
-			return
+			return fmt.Errorf("writing the WAL ahead: %w", err)
 		}
 	}
 	s.ahead = walAhead
+	return nil
 }
 
 // walBytes returns how many bytes a batch takes in the WAL, at most.
