@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/escortlog/escortlog/client"
@@ -146,6 +148,11 @@ func (o *exportOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return withCode(exitUsage, err)
 	}
+	if q.Kind == evidence.Rule {
+		if err := isRule(q.ID, o.audit.rules); err != nil {
+			return err
+		}
+	}
 	pack := evidence.Config{Selector: selector, Tool: toolVersion(), All: o.all, Rules: rules.DefaultFile()}
 	if o.audit.state != "" {
 		if pack.Previous, err = audit.Last(o.audit.state); err != nil {
@@ -189,7 +196,12 @@ func (o *exportOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return withCode(exitUsage, fmt.Errorf("-o %s: nothing can be written there: %w", o.output, err))
 	}
-	defer out.discard()
+	var keep bool // what was recorded and is in no other place
+	defer func() {
+		if !keep {
+			out.discard()
+		}
+	}()
 	var code int
 	if pack.Report, code, err = readWhole(cmd, cfg, into); err != nil {
 		return err
@@ -208,12 +220,36 @@ func (o *exportOptions) run(cmd *cobra.Command) error {
 		return err
 	}
 	if err := out.place((*os.File).Sync); err != nil {
-		if receipt != nil {
-			err = fmt.Errorf("the export was recorded as leaf %d, but its pack could not be put in its place: %w", receipt.Index, err)
+		if receipt == nil {
+			return fmt.Errorf("no pack was written, and nothing was to be recorded: %w", err)
 		}
-		return err
+		keep = true
+		return recordedOnly(receipt, built, out, err)
 	}
 	return o.report(cmd.OutOrStdout(), built, receipt, code)
+}
+
+// isRule: there is a rule of that name, and it is judged.
+func isRule(name, file string) error {
+	c, err := readRules(file)
+	if err != nil {
+		return err
+	}
+	var judged []string
+	for _, r := range rules.Catalogue() {
+		judged = append(judged, r.Name)
+	}
+	for _, r := range c.Rules {
+		judged = append(judged, r.ID)
+	}
+	judged = slices.DeleteFunc(judged, func(name string) bool { return slices.Contains(c.Disable, name) })
+	switch {
+	case slices.Contains(judged, name):
+		return nil
+	case slices.Contains(c.Disable, name):
+		return usageErrorf("--rule %s: %s disables that rule, so nothing is found by it", name, file)
+	}
+	return usageErrorf("--rule %s: there is no such rule; there are %s", name, strings.Join(judged, ", "))
 }
 
 // exportError gives an error of a pack its exit code.

@@ -8,12 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/escortlog/escortlog/client"
 	"github.com/escortlog/escortlog/client/evidence"
 	"github.com/escortlog/escortlog/client/view"
 	"github.com/escortlog/escortlog/cmd/internal/config"
+	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/spf13/cobra"
@@ -137,14 +139,29 @@ func (r *recorder) record(ctx context.Context, b *evidence.Built) (*client.Recei
 	if err == nil {
 		err = results[0].Err
 	}
+	receipt := results[0].Receipt
 	switch refused := (*client.RefusedError)(nil); {
 	case err == nil:
-		return results[0].Receipt, nil
+		return receipt, nil
 	case errors.As(err, &refused):
 		return nil, withCode(exitFindings, fmt.Errorf("no pack was written, since it could not be recorded: %w", err))
+	case receipt != nil && errors.Is(err, checkpoint.ErrQuorum):
+		return nil, withCode(exitIntegrity, fmt.Errorf("no pack was written: its export was recorded as leaf %d, hash %s, which the log has signed, "+
+			"but within %v no checkpoint with that leaf met the policy: %w. That event stays in the log without a pack; export again when the witnesses answer",
+			receipt.Index, receipt.LeafHash, r.to.Wait, checkpoint.ErrQuorum))
 	default:
 		return nil, withCode(submitCode(err), fmt.Errorf("no pack was written, since it is not proven that it was recorded; the log may hold the event all the same: %w", err))
 	}
+}
+
+// recordedOnly says where the pack is that was recorded and could not be put in its
+// place. It cannot be made again, since the log has grown by its record.
+func recordedOnly(receipt *client.Receipt, b *evidence.Built, pack *aside, err error) error {
+	said := fmt.Sprintf("the export was recorded as leaf %d, hash %s, proven under the policy, but its pack could not be put in its place", receipt.Index, receipt.LeafHash)
+	if _, gone := os.Stat(pack.Name()); gone != nil {
+		return fmt.Errorf("%s and is lost: %w. That event stays in the log without a pack; export again", said, err)
+	}
+	return fmt.Errorf(`%s: %w. It is kept as %s: verify it with "escortlog verify --sha256 %s" and move it`, said, err, pack.Name(), b.SHA256)
 }
 
 // notRecorded says what an auditor has to know who gave no --record.

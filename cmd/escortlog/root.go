@@ -28,7 +28,7 @@ func run(args []string) int {
 	}
 	var coded *exitError
 	if !errors.As(err, &coded) || coded.err != nil {
-		fmt.Fprintf(os.Stderr, "escortlog: %v\n", err)
+		fmt.Fprintf(os.Stderr, "escortlog: %s\n", printable(err.Error()))
 	}
 	if !*started {
 		// Nothing has run yet: an unknown command or flag, a missing argument.

@@ -52,12 +52,13 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"log":    scriptLog,
-			"code":   scriptCode,
-			"events": scriptEvents,
-			"story":  scriptStory,
-			"sign":   scriptSign,
-			"http":   scriptHTTP,
+			"log":     scriptLog,
+			"code":    scriptCode,
+			"events":  scriptEvents,
+			"story":   scriptStory,
+			"sign":    scriptSign,
+			"http":    scriptHTTP,
+			"between": scriptBetween,
 		},
 	})
 }

@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/escortlog/escortlog/client"
 	"github.com/escortlog/escortlog/client/audit"
+	"github.com/escortlog/escortlog/client/evidence"
 	"github.com/escortlog/escortlog/log/tile"
 )
 
@@ -79,3 +84,33 @@ var errFailing = errors.New("no bundle")
 type failing struct{ audit.Log }
 
 func (failing) Bundle(context.Context, tile.Tile) ([][]byte, error) { return nil, errFailing }
+
+func TestPrintable(t *testing.T) {
+	var out strings.Builder
+	p := &printer{w: &out}
+	p.line("note", "a %s, b", "\x1b[2J\r\u202e")
+	if want := "note         a \ufffd[2J\ufffd\ufffd, b\n"; out.String() != want || p.err != nil {
+		t.Errorf("%q, not %q, %v", out.String(), want, p.err)
+	}
+}
+
+// TestRecordedAndLost: of a pack that is gone nobody is told to move it.
+func TestRecordedAndLost(t *testing.T) {
+	pack, err := createAside(filepath.Join(t.TempDir(), "pack.zip"), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pack.discard()
+	say := func() string {
+		return recordedOnly(&client.Receipt{Index: 7}, &evidence.Built{SHA256: "ab"}, pack, errFailing).Error()
+	}
+	if text := say(); !strings.Contains(text, "recorded as leaf 7") || !strings.Contains(text, "It is kept as "+pack.Name()) || !strings.Contains(text, errFailing.Error()) {
+		t.Error(text)
+	}
+	if err := os.Remove(pack.Name()); err != nil {
+		t.Fatal(err)
+	}
+	if text := say(); !strings.Contains(text, "recorded as leaf 7") || !strings.Contains(text, "is lost: "+errFailing.Error()) || strings.Contains(text, "kept") {
+		t.Error(text)
+	}
+}

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/escortlog/escortlog/client"
 	"github.com/escortlog/escortlog/cmd/internal/config"
@@ -273,6 +275,17 @@ type printer struct {
 
 func (p *printer) line(name, format string, args ...any) {
 	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.w, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+		_, p.err = fmt.Fprintf(p.w, "%-12s %s\n", name, printable(fmt.Sprintf(format, args...)))
 	}
+}
+
+// printable keeps the words of a log, or of a file, from commanding a terminal or
+// turning the writing around on it. Lines may end.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) || r == '\n' {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }

@@ -98,7 +98,7 @@ func (o *verifyOptions) runPack(cmd *cobra.Command, name string) error {
 		return &exitError{code: exitIntegrity, err: errors.New("not proven")}
 	case !out.Proven:
 		for _, p := range r.Problems {
-			fmt.Fprintf(cmd.ErrOrStderr(), "%s\n", p)
+			fmt.Fprintln(cmd.ErrOrStderr(), printable(p.String()))
 		}
 		return &exitError{code: exitIntegrity, err: fmt.Errorf("not proven: %d problems in %s", len(r.Problems), name)}
 	case o.json:
