@@ -111,6 +111,7 @@ func (s *Store) apply(b *storage.Batch) error {
 	if err := s.set(txn, storage.HeadKey, b.NewHead); err != nil {
 		return err
 	}
+	s.mapped.advise(b.Size())
 	if err := s.writeAhead(walBytes(b)); err != nil {
 		return err
 	}

@@ -104,6 +104,7 @@ func (s *Store) syncNames() error {
 	if err := syncDir(s.dir); err != nil {
 		return fmt.Errorf("syncing the names of new files: %w", err)
 	}
+	s.mapped = findMapping(s.dir)
 	if s.pin != nil {
 		s.pin.close()
 	}

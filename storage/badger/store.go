@@ -79,6 +79,7 @@ type Store struct {
 	pin    *pin    // delays the removal of files
 	buffer []byte  // the sealed values of the last commit
 	ahead  int64   // bytes of the WAL that are there as zeros, about
+	mapped mapping // of the value log that is being written
 
 	// sinceFlush is no less than what the memtable holds, in bytes: below half
 	// of memTableSize there is no other one.
