@@ -35,6 +35,16 @@ func (x *identityIndex) put(print uint64, leaf uint32) {
 	x.prints[slot], x.leaves[slot] = print, leaf
 }
 
+// reserve makes room for n identities in an empty index: growing by doubling would
+// move most of them again and again.
+func (x *identityIndex) reserve(n int64) {
+	size := 1024
+	for int64(size)*3 <= n*4 {
+		size *= 2
+	}
+	x.prints, x.leaves = make([]uint64, size), make([]uint32, size)
+}
+
 func (x *identityIndex) grow() {
 	old := *x
 	size := max(1024, 2*len(old.prints))

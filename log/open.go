@@ -165,6 +165,7 @@ func loadEdge(ctx context.Context, store storage.Store, head Head) (*edge, error
 }
 
 func (l *Log) loadIdentities(ctx context.Context, size int64) error {
+	l.identities.reserve(size)
 	next := int64(0)
 	err := l.cfg.Store.Scan(ctx, []byte{prefixIdentity}, []byte{prefixIdentity + 1}, func(key, value []byte) error {
 		index, err := keyNumber(key)
