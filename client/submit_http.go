@@ -216,14 +216,16 @@ func (s *Submitter) logger() *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
-// defaultClient follows no redirect to another host, which nobody named: a signed
-// event, or a token, would go there.
-var defaultClient = &http.Client{Transport: NewTransport(), CheckRedirect: func(req *http.Request, via []*http.Request) error {
+var defaultClient = &http.Client{Transport: NewTransport(), CheckRedirect: SameHost}
+
+// SameHost is a CheckRedirect of net/http that follows no redirect to another host,
+// which nobody named: a signed event, or a token, would go there.
+func SameHost(req *http.Request, via []*http.Request) error {
 	if first := via[0].URL; req.URL.Scheme != first.Scheme || req.URL.Host != first.Host || len(via) >= 10 {
-		return fmt.Errorf("the server redirects to %s", req.URL.Redacted())
+		return fmt.Errorf("the server redirects to %s; name that one if it is right", req.URL.Redacted())
 	}
 	return nil
-}}
+}
 
 // NewTransport returns net/http's default transport with a bound of 64 KiB on the
 // headers of an answer, where that takes 10 MiB.

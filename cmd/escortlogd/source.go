@@ -40,7 +40,7 @@ func (s *source) addFlags(cmd *cobra.Command, from, usage string) {
 // fetcher opens the source: a URL, or a path.
 func (s *source) fetcher() (*client.Fetcher, error) {
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 8}
-	f := &client.Fetcher{URL: s.from, HTTP: &http.Client{Transport: transport, CheckRedirect: sameHost}}
+	f := &client.Fetcher{URL: s.from, HTTP: &http.Client{Transport: transport, CheckRedirect: client.SameHost}}
 	if !strings.Contains(s.from, "://") {
 		dir, err := filepath.Abs(s.from)
 		if err != nil {
@@ -71,15 +71,6 @@ func (s *source) fetcher() (*client.Fetcher, error) {
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
 	return f, nil
-}
-
-// sameHost refuses a redirect to a host that nobody named: it would be shown the
-// token, and asked for the log.
-func sameHost(req *http.Request, via []*http.Request) error {
-	if first := via[0].URL; req.URL.Scheme != first.Scheme || req.URL.Host != first.Host || len(via) >= 10 {
-		return fmt.Errorf("the server redirects to %s; name that one if it is right", req.URL.Redacted())
-	}
-	return nil
 }
 
 // checkpoint reads the source's newest checkpoint, which must bear this log's
