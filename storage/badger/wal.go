@@ -156,6 +156,7 @@ func (s *Store) writeAhead(bytes int64) error {
 	if s.ahead -= bytes; s.ahead > 0 {
 		return nil
 	}
+	s.ahead = walAhead // also where nothing is written, so that not each commit looks again
 	files, err := listFiles(s.dir)
 	if err != nil || len(files.wals) == 0 {
 		return err
@@ -181,7 +182,6 @@ func (s *Store) writeAhead(bytes int64) error {
 			return fmt.Errorf("writing the WAL ahead: %w", err)
 		}
 	}
-	s.ahead = walAhead
 	return nil
 }
 
