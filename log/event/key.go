@@ -16,6 +16,7 @@ import (
 	"fmt"
 
 	"github.com/escortlog/escortlog/log/entry"
+	"github.com/escortlog/escortlog/log/event/fixedbase"
 )
 
 // Key types, as [GenerateKey] takes and [PublicKey.Type] returns them.
@@ -34,6 +35,7 @@ type PublicKey struct {
 	keyID   string
 	spki    []byte
 	key     crypto.PublicKey // ed25519.PublicKey or *ecdsa.PublicKey
+	ed25519 *fixedbase.Key   // where it is the former
 }
 
 // NewPublicKey wraps an ed25519.PublicKey or an *ecdsa.PublicKey on P-256 or
@@ -48,8 +50,9 @@ func NewPublicKey(pub crypto.PublicKey) (*PublicKey, error) {
 
 // ParsePublicKeySPKI reads a SubjectPublicKeyInfo in DER (RFC 5280 section
 // 4.1.2.7). Only the one encoding that DER allows is accepted, since the keyid
-// is its hash, and no Ed25519 key of small order: under such a key, signatures
-// can be made that fit more than one message. The error wraps ErrKey.
+// is its hash, and no Ed25519 key that is no point of the curve, under which
+// nothing verifies, or one of small order, under which signatures can be made
+// that fit more than one message. The error wraps ErrKey.
 func ParsePublicKeySPKI(der []byte) (*PublicKey, error) {
 	pub, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
@@ -63,6 +66,9 @@ func ParsePublicKeySPKI(der []byte) (*PublicKey, error) {
 	case ed25519.PublicKey:
 		if weakEd25519(pub) {
 			return nil, fmt.Errorf("%w: the Ed25519 point is of small order or not canonical", ErrKey)
+		}
+		if k.ed25519, err = fixedbase.NewKey(pub); err != nil {
+			return nil, fmt.Errorf("%w: not the encoding of an Ed25519 point: %w", ErrKey, err)
 		}
 		k.keyType = Ed25519
 		return k, nil
@@ -126,8 +132,8 @@ func (k *PublicKey) Public() crypto.PublicKey { return k.key }
 // integers, no trailing bytes.
 func (k *PublicKey) Verify(pae, sig []byte) bool {
 	switch pub := k.key.(type) {
-	case ed25519.PublicKey:
-		return ed25519.Verify(pub, pae, sig)
+	case ed25519.PublicKey: // Go's and fixedbase's verdicts are the same
+		return k.ed25519.Verify(pae, sig)
 	case *ecdsa.PublicKey:
 		digest, _ := ecdsaDigest(pub.Curve, pae)
 		return ecdsa.VerifyASN1(pub, digest, sig)
