@@ -97,11 +97,13 @@ func (s *Store) apply(b *storage.Batch) error {
 	next := s.version + 1
 	txn := s.db.NewTransactionAt(s.version, true)
 	defer txn.Discard()
+	longValues := false
 	s.buffer = slices.Grow(s.buffer[:0], int(b.Size())+4*b.Keys()) // never moved while txn refers to it
 	for _, kv := range b.Put {
 		if err := s.set(txn, kv.Key, kv.Value); err != nil {
 			return err
 		}
+		longValues = longValues || sealedSize(kv.Value) >= valueThreshold
 	}
 	for _, k := range b.Delete {
 		if err := txn.Delete(userKey(k)); err != nil {
@@ -115,7 +117,8 @@ func (s *Store) apply(b *storage.Batch) error {
 	if err := s.writeAhead(walBytes(b)); err != nil {
 		return err
 	}
-	if err := s.commitAt(txn, next); err != nil {
+	longValues = longValues || sealedSize(b.NewHead) >= valueThreshold
+	if err := s.commitAt(txn, next, longValues); err != nil {
 		return err
 	}
 	// The WAL or the value log this went into may be new.
@@ -128,14 +131,16 @@ func (s *Store) apply(b *storage.Batch) error {
 	return nil
 }
 
-// commitAt commits a transaction of the engine. A failed sync of the value log
-// fails no commit of Badger, it is only logged.
-func (s *Store) commitAt(txn *engine.Txn, version uint64) error {
-	result := make(chan error, 1)
-	if err := txn.CommitAt(version, func(err error) { result <- err }); err != nil {
-		return err
-	}
-	return s.tripped.await(result)
+// commitAt commits a transaction of the engine, and returns when it is durable. It has
+// long values if any is for the value log.
+func (s *Store) commitAt(txn *engine.Txn, version uint64, longValues bool) error {
+	return s.syncs.during(longValues, func() error {
+		result := make(chan error, 1)
+		if err := txn.CommitAt(version, func(err error) { result <- err }); err != nil {
+			return err
+		}
+		return s.tripped.await(result)
+	})
 }
 
 // set seals a value into the buffer, which the engine reads until the commit is done.

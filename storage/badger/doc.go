@@ -10,13 +10,15 @@
 //
 // # What Badger 4.9.6 leaves to its user, and what is done here
 //
-// Durability. Badger syncs each transaction, value log before WAL, but a failed
-// sync of the value log is only logged, and the WAL is written all the same: its
-// log is listened to, and such an error ends the goroutine that writes before it
-// comes to the WAL, and fails the commit. It never syncs the directory after
-// creating a WAL, value log or table: Commit does when the directory changed, and
-// an open iterator keeps Badger from removing what the new files replace until
-// then.
+// Durability. Badger can sync each transaction, value log before WAL, but syncs
+// the value log also where nothing is in it, and a failed sync of it is only
+// logged, and the WAL is written all the same. So the syncs are made here: between
+// the steps of a write Badger says in its log what it does next, and its log is
+// listened to. A failed sync of the value log ends the goroutine that writes before
+// it comes to the WAL, and fails the commit; so does a commit during which Badger
+// was silent. It never syncs the directory after creating a WAL, value log or
+// table: Commit does when the directory changed, and an open iterator keeps Badger
+// from removing what the new files replace until then.
 //
 // Failed commits. After an error, values of the failed transaction are visible
 // in Badger; reads here stay at the last commit that succeeded, and no commit

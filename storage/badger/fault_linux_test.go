@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,10 +22,10 @@ import (
 
 func init() {
 	children["fail-value-log"] = func(dir string) error {
-		return childFault(dir, func() error { return failMsync(dir, ".vlog") })
+		return childFault(dir, func() error { return failSync(dir, ".vlog") })
 	}
 	children["fail-wal"] = func(dir string) error {
-		return childFault(dir, func() error { return failMsync(dir, ".mem") })
+		return childFault(dir, func() error { return failSync(dir, ".mem") })
 	}
 	children["fail-names"] = func(dir string) error {
 		return childFault(dir, func() error {
@@ -223,27 +225,35 @@ func runChild(t *testing.T, name, dir string) {
 	}
 }
 
-// failMsync makes each msync of the newest file with that ending fail with EIO.
-func failMsync(dir, ending string) error {
-	maps, err := os.ReadFile("/proc/self/maps")
+// failSync makes each sync of the newest file with that ending fail with EIO.
+func failSync(dir, ending string) error {
+	files, err := filepath.Glob(filepath.Join(dir, "*"+ending))
+	if err != nil || len(files) == 0 {
+		return fmt.Errorf("no %s file: %w", ending, err)
+	}
+	newest := slices.Max(files)
+	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return err
 	}
-	newest, address := "", uint64(0)
-	for line := range strings.Lines(string(maps)) {
-		fields := strings.Fields(line)
-		path := fields[len(fields)-1]
-		if filepath.Dir(path) == dir && strings.HasSuffix(path, ending) && path > newest {
-			newest = path
-			if _, err := fmt.Sscanf(fields[0], "%x-", &address); err != nil {
-				return err
-			}
+	failing := 0
+	for _, fd := range open {
+		if path, err := os.Readlink(filepath.Join("/proc/self/fd", fd.Name())); err != nil || path != newest {
+			continue
 		}
+		n, err := strconv.ParseUint(fd.Name(), 10, 64)
+		if err != nil {
+			return err
+		}
+		if err := failSyscall(unix.SYS_FDATASYNC, 0, n); err != nil {
+			return err
+		}
+		failing++
 	}
-	if address == 0 {
-		return fmt.Errorf("no mapping of a %s file", ending)
+	if failing == 0 {
+		return fmt.Errorf("%s is not open", newest)
 	}
-	return failSyscall(unix.SYS_MSYNC, 0, address)
+	return nil
 }
 
 var errNoFilter = errors.New("system calls cannot be filtered here")

@@ -78,11 +78,22 @@ func syncDir(dir string) error {
 // tick is more than the steps of the clock that file systems stamp with.
 const tick = 50 * time.Millisecond
 
-// dirMark says up to which change a directory has been synced.
+// dirMark says up to which change a directory has been looked at.
 type dirMark struct {
-	changed time.Time // its modification time before it was synced
+	changed time.Time // its modification time before that
 	settled bool      // any later change has another modification time
 }
+
+func markOf(dir string) (dirMark, error) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return dirMark{}, err
+	}
+	return dirMark{info.ModTime(), time.Since(info.ModTime()) > tick}, nil
+}
+
+// covers reports whether nothing has been created or removed since m was made.
+func (m dirMark) covers(now dirMark) bool { return m.settled && m.changed.Equal(now.changed) }
 
 // syncNames makes the names of all files durable that Badger has created, which
 // Badger itself leaves to chance, and lets it remove the files that these
@@ -92,14 +103,10 @@ type dirMark struct {
 // every removal that is not yet covered by the sync, then the names are synced,
 // then the old pin lets go.
 func (s *Store) syncNames() error {
-	info, err := os.Stat(s.dir)
-	if err != nil {
+	now, err := markOf(s.dir)
+	if err != nil || s.names.covers(now) {
 		return err
 	}
-	if s.names.settled && info.ModTime().Equal(s.names.changed) {
-		return nil
-	}
-	settled := time.Since(info.ModTime()) > tick
 	next := newPin(s.db, s.version)
 	if err := syncDir(s.dir); err != nil {
 		return fmt.Errorf("syncing the names of new files: %w", err)
@@ -109,7 +116,7 @@ func (s *Store) syncNames() error {
 		s.pin.close()
 	}
 	s.pin = next
-	s.names = dirMark{info.ModTime(), settled}
+	s.names = now
 	return nil
 }
 
@@ -118,6 +125,9 @@ func (s *Store) syncNames() error {
 // iterator. No write may be under way, nor may a memtable be waiting to be
 // written.
 func (s *Store) renewPin() error {
+	if err := s.tripped.err(); err != nil {
+		return err // what was moved may not be durable
+	}
 	if err := syncDir(s.dir); err != nil {
 		return fmt.Errorf("syncing the names of new files: %w", err)
 	}

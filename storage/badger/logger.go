@@ -12,11 +12,11 @@ import (
 )
 
 // tripwire takes Badger's log. What Badger says goes to slog at debug level;
-// but what it calls an error may be the only sign of lost data (a failed sync
-// of the value log is logged, and the commit succeeds), so the first one is
-// kept, and stops commits.
+// but what it calls an error may be the only sign of lost data, so the first one
+// is kept, and stops commits. And it hears how far a write has come.
 type tripwire struct {
 	log   *slog.Logger
+	syncs atomic.Pointer[syncer] // nil while the engine is being opened
 	first atomic.Pointer[error]
 	once  sync.Once
 	fired chan struct{} // closed when there is an error
@@ -40,19 +40,15 @@ func (w *tripwire) Errorf(format string, args ...any) {
 		w.log.Warn("badger: " + message)
 		return
 	}
-	w.log.Error("badger: " + message)
-	err := errors.New("badger: " + message)
+	w.trip(errors.New("badger: " + message))
+}
+
+func (w *tripwire) trip(err error) {
+	w.log.Error(err.Error())
 	w.once.Do(func() {
 		w.first.Store(&err)
 		close(w.fired)
 	})
-	// Badger would go on and write to the WAL what makes the values count that
-	// are not on the disk: the commit fails, and after a power cut it is there
-	// without them, so that nothing opens. This goroutine writes one set of
-	// requests and holds no lock. Nobody is told of its end: see await.
-	if strings.HasPrefix(format, "Error while curlf sync") {
-		runtime.Goexit()
-	}
 }
 
 // await returns what arrives, or the error that the engine only logged: then
@@ -72,7 +68,29 @@ func (w *tripwire) Warningf(format string, args ...any) { w.debug(format, args) 
 func (w *tripwire) Infof(format string, args ...any)    { w.debug(format, args) }
 
 // Debugf is not formatted in vain: Badger calls it several times a commit.
-func (w *tripwire) Debugf(format string, args ...any) { w.debug(format, args) }
+func (w *tripwire) Debugf(format string, args ...any) {
+	w.debug(format, args)
+	syncs := w.syncs.Load()
+	if syncs == nil {
+		return
+	}
+	switch format {
+	case saysValuesWritten:
+		if err := syncs.valuesWritten(); err != nil {
+			w.trip(err)
+			// Badger would go on and write to the WAL what makes the values count
+			// that are not on the disk: the commit fails, and after a power cut it
+			// is there without them, so that nothing opens. This goroutine writes
+			// one set of requests and holds no lock. Nobody is told of its end: see
+			// await.
+			runtime.Goexit()
+		}
+	case saysWALWritten:
+		if err := syncs.walWritten(); err != nil {
+			w.trip(err)
+		}
+	}
+}
 
 func (w *tripwire) debug(format string, args []any) {
 	if w.log.Enabled(context.Background(), slog.LevelDebug) {

@@ -31,6 +31,9 @@ func seal(to, key, value []byte) []byte {
 	return append(binary.BigEndian.AppendUint32(to, checksum(key, value)), value...)
 }
 
+// sealedSize is how many bytes seal appends.
+func sealedSize(value []byte) int { return 4 + len(value) }
+
 func unseal(key, sealed []byte) ([]byte, error) {
 	if len(sealed) < 4 {
 		return nil, fmt.Errorf("%w: the value of key %q cannot be read", storage.ErrCorrupt, key)

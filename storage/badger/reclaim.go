@@ -148,7 +148,7 @@ func (s *Store) flush() error {
 	if err := txn.Set(marker, nil); err != nil {
 		return err
 	}
-	if err := s.commitAt(txn, s.version); err != nil {
+	if err := s.commitAt(txn, s.version, false); err != nil {
 		return err
 	}
 	if err := s.db.DropPrefix(marker); err != nil {

@@ -70,6 +70,7 @@ type Store struct {
 	lock    *os.File // flocked while the store is open
 	db      *engine.DB
 	tripped *tripwire // an error Badger only logged
+	syncs   *syncer
 	tables  *tableSet // checks what Badger reads over silently
 
 	// writer holds one token. Who took it owns the fields of this group.
@@ -149,6 +150,7 @@ func open(dir string, o Options) (_ *Store, err error) {
 	s := &Store{
 		dir: dir, opts: o, log: o.Logger, lock: lock,
 		tripped: newTripwire(o.Logger),
+		syncs:   newSyncer(dir),
 		tables:  &tableSet{dir: dir},
 		writer:  make(chan struct{}, 1),
 		closing: make(chan struct{}),
@@ -190,6 +192,10 @@ func (s *Store) start() (err error) {
 	if s.db, err = openEngine(s.dir, s.tripped); err != nil {
 		return err
 	}
+	if err := errors.Join(s.syncs.values.sync(), s.syncs.wal.sync()); err != nil {
+		return err
+	}
+	s.tripped.syncs.Store(s.syncs)
 	s.version = s.db.MaxVersion()
 	if s.version != found.newest {
 		return fmt.Errorf("%w: Badger came up at commit %d, its files reach %d", storage.ErrCorrupt, s.version, found.newest)
@@ -213,11 +219,7 @@ func openEngine(dir string, logger engine.Logger) (*engine.DB, error) {
 	o.Logger = logger
 	o.MetricsEnabled = false
 
-	// Values go to the value log before the record that makes them count goes
-	// to the WAL, each synced in turn. With SyncWrites off, db.Sync would sync
-	// them in no order, and not at all a value-log file that has just been
-	// completed.
-	o.SyncWrites = true
+	o.SyncWrites = false // see syncer
 	o.ValueThreshold = valueThreshold
 	o.ValueLogFileSize = valueLogFileSize
 	o.VerifyValueChecksum = true
@@ -306,6 +308,7 @@ func (s *Store) release() error {
 	if s.db != nil {
 		errs = append(errs, s.closeEngine())
 	}
+	s.syncs.close()
 	s.tables.close()
 	errs = append(errs, s.lock.Close())
 	return errors.Join(errs...)
