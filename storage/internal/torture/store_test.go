@@ -29,6 +29,7 @@ import (
 var (
 	storeDir = flag.String("store", "", "")
 	commits  = flag.Int("commits", 0, "")
+	reclaim  = flag.String("reclaim", "", "")
 )
 
 func TestMain(m *testing.M) {
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 	if *storeDir == "" {
 		os.Exit(m.Run())
 	}
-	if err := useStore(*storeDir, *commits); err != nil {
+	if err := useStore(*storeDir, *commits, *reclaim); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -47,8 +48,10 @@ func TestMain(m *testing.M) {
 var valueSizes = append(slices.Repeat([]int{900}, 20), 100, 2000, 30_000)
 
 // useStore prints the head, having read what was committed with it, commits until that
-// fails, prints each new head, and ends without closing.
-func useStore(dir string, commits int) error {
+// fails, prints each new head, and ends without closing. Space is reclaimed meanwhile, or
+// after the last commit, or not; where it is, there is some: of the commits older than
+// the last ten the values of each tenth are kept.
+func useStore(dir string, commits int, reclaim string) error {
 	ctx := context.Background()
 	s, err := badger.Open(dir, badger.Options{MinFree: 1, ReclaimAfter: -1})
 	if err != nil {
@@ -59,26 +62,53 @@ func useStore(dir string, commits int) error {
 		return err
 	}
 	n, _ := strconv.Atoi(string(head)) // none is 0
-	for i, size := range valueSizes {
-		if v, err := s.Get(ctx, fmt.Appendf(nil, "%d/%d", n, i)); n > 0 && (err != nil || len(v) != size) {
-			return fmt.Errorf("head %d, value %d has %d bytes: %w", n, i, len(v), err)
+	for old := 10; old < n; old += 10 {
+		if err := holds(s, old); err != nil {
+			return err
 		}
 	}
+	if err := holds(s, n); n > 0 && err != nil {
+		return err
+	}
 	fmt.Println(n)
+	if reclaim == "meanwhile" {
+		go func() {
+			for s.Reclaim(ctx) == nil { // it fails with the disk; what that did is seen later
+			}
+		}()
+	}
 	for range commits {
 		n++
 		next := fmt.Appendf(nil, "%d", n)
-		var put []storage.KV
+		b := &storage.Batch{OldHead: head, NewHead: next}
 		for i, size := range valueSizes {
-			put = append(put, storage.KV{Key: fmt.Appendf(nil, "%d/%d", n, i), Value: bytes.Repeat([]byte{'v'}, size)})
+			b.Put = append(b.Put, storage.KV{Key: valueKey(n, i), Value: bytes.Repeat([]byte{'v'}, size)})
+			if old := n - 10; reclaim != "" && old > 0 && old%10 != 0 {
+				b.Delete = append(b.Delete, valueKey(old, i))
+			}
 		}
-		if err := s.Commit(ctx, &storage.Batch{OldHead: head, NewHead: next, Put: put}); err != nil {
+		if err := s.Commit(ctx, b); err != nil {
 			break
 		}
 		head = next
 		fmt.Println(n)
 	}
+	if reclaim == "after" {
+		_ = s.Reclaim(ctx)
+	}
 	return unix.Kill(unix.Getpid(), unix.SIGKILL)
+}
+
+func valueKey(n, i int) []byte { return fmt.Appendf(nil, "%d/%d", n, i) }
+
+// holds returns nil if all values of commit n are there.
+func holds(s *badger.Store, n int) error {
+	for i, size := range valueSizes {
+		if v, err := s.Get(context.Background(), valueKey(n, i)); err != nil || len(v) != size {
+			return fmt.Errorf("commit %d, value %d has %d bytes: %w", n, i, len(v), err)
+		}
+	}
+	return nil
 }
 
 // storeDisk is a disk with a store, used by one child after the other.
@@ -121,8 +151,8 @@ func (s *storeDisk) cut(p float64, seed uint64) {
 // use returns the head that the store had when it was opened, and the last one that
 // was acknowledged, or -1 for both when it came to nothing. It kills the child when the
 // power is lost.
-func (s *storeDisk) use(commits int, lost <-chan struct{}) (opened, acked int, err error) {
-	cmd := exec.Command(os.Args[0], "-store", filepath.Join(s.dir, "db"), "-commits", strconv.Itoa(commits))
+func (s *storeDisk) use(commits int, lost <-chan struct{}, more ...string) (opened, acked int, err error) {
+	cmd := exec.Command(os.Args[0], append(more, "-store", filepath.Join(s.dir, "db"), "-commits", strconv.Itoa(commits))...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Start(); err != nil {
@@ -217,4 +247,50 @@ func TestE2ETortureOpenings(t *testing.T) {
 		t.Fatalf("after head %d was acknowledged it is %d: %v", newest, opened, err)
 	}
 	t.Logf("%d cuts under load, %d in the opening; head %d", kinds[0], kinds[1], newest)
+}
+
+// TestE2ETortureReclaim cuts the power while values that still count are moved from one
+// value log to another, tables are merged, and what is dead is removed.
+func TestE2ETortureReclaim(t *testing.T) {
+	cuts := int(number(t, "ESCORTLOG_POWER_CUTS", 20))
+	seed := number(t, "ESCORTLOG_TORTURE_SEED", rand.Uint64())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	s := newStoreDisk(t)
+	newest, collected := 0, 0
+	for n := range cuts {
+		before := s.valueLogs()
+		commits, when := 1000, "meanwhile"
+		if n%2 == 1 {
+			commits, when = 15, "after" // no commit syncs what is moved
+		}
+		opened, acked, err := s.use(commits, s.disk.CutAt(1+random.IntN(1000)), "-reclaim", when)
+		if err != nil || opened >= 0 && (opened < newest || opened > newest+1) {
+			t.Fatalf("cut %d: after head %d was acknowledged it is %d: %v", n, newest, opened, err)
+		}
+		newest = max(newest, acked)
+		s.cut([]float64{0, 0.1, 0.5, 0.9, 1}[random.IntN(5)], random.Uint64())
+		after := s.valueLogs()
+		for _, log := range before {
+			if !slices.Contains(after, log) {
+				collected++
+			}
+		}
+	}
+	if opened, _, err := s.use(0, nil); err != nil || opened < newest || opened > newest+1 || newest < cuts {
+		t.Fatalf("after head %d was acknowledged it is %d: %v", newest, opened, err)
+	}
+	if collected == 0 {
+		t.Error("no value log was ever collected: nothing was put to the test")
+	}
+	t.Logf("head %d, %d value logs collected", newest, collected)
+}
+
+func (s *storeDisk) valueLogs() []string {
+	s.Helper()
+	logs, err := filepath.Glob(filepath.Join(s.dir, "db", "*.vlog"))
+	if err != nil {
+		s.Fatal(err)
+	}
+	return logs
 }
