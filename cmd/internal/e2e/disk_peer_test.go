@@ -81,10 +81,11 @@ func BenchmarkPeerDisk(b *testing.B) {
 		hot := fill(b, dir, "--realistic", "--entries", fmt.Sprint(leaves), "--settle=false")
 		t.add("leaves", hot.Bytes/1e6)
 		t.add("log, just after they came and it was stopped", (onDisk(b, dir)-empty)/1e6)
-		// Whatever a log does by itself when it is left alone, until its size stays the same.
+		// Whatever a log does by itself when it is left alone, until its size stays the same for longer than it waits
+		// before it looks for space (storage/badger.Options.ReclaimIdle).
 		s := startOurs(b, dir, vkeys)
 		size, same := onDisk(b, dir), 0
-		for end := time.Now().Add(4 * time.Minute); same < 5 && time.Now().Before(end); {
+		for end := time.Now().Add(4 * time.Minute); same < 20 && time.Now().Before(end); {
 			time.Sleep(2 * time.Second)
 			now := onDisk(b, dir)
 			if same++; now != size {
