@@ -12,6 +12,7 @@ import (
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/tile"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // BackupConfig says what Backup copies, and where to.
@@ -29,8 +30,15 @@ type BackupConfig struct {
 	// is believed.
 	Bundle func(ctx context.Context, n int64, width int) ([][]byte, error)
 
+	// Check has all that the copy holds read and hashed again, not only what is
+	// built upon. Files that are missing or damaged are made anew.
+	Check bool
+
+	// Healed, when given, is called with the path of each file that was.
+	Healed func(name string)
+
 	// Progress, when given, is called now and then with the number of leaves
-	// copied.
+	// copied, or checked.
 	Progress func(leaves, of int64)
 }
 
@@ -47,13 +55,22 @@ func Backup(ctx context.Context, cfg BackupConfig) error {
 		return fmt.Errorf("log: backup: %w", err)
 	}
 	b := &backup{cfg: cfg, ctx: ctx, dirs: make(map[string]bool)}
-	if err := b.load(); err != nil {
+	defer b.dropHealings()
+	held, err := b.held()
+	if err != nil {
 		return err
 	}
-	from, size := b.edge.size, cfg.Target.Size
-	if from > size {
-		return fmt.Errorf("%w: the copy in %s has %d leaves, and the log shows %d", ErrRollback, cfg.Dir, from, size)
+	b.had = held.Size
+	size := cfg.Target.Size
+	if b.had > size {
+		return fmt.Errorf("%w: the copy in %s has %d leaves, and the log shows %d", ErrRollback, cfg.Dir, b.had, size)
 	}
+	if b.had > 0 && !cfg.Check {
+		if err := b.load(held); err != nil {
+			return err
+		}
+	}
+	from := b.edge.size
 	for n := from / tile.Width; n*tile.Width < size; n++ {
 		if err := b.bundle(n, tile.WidthAt(tile.Entries, n, size)); err != nil {
 			return fmt.Errorf("log: backup of bundle %d: %w", n, err)
@@ -65,36 +82,49 @@ func Backup(ctx context.Context, cfg BackupConfig) error {
 	return b.finish()
 }
 
+// healing is a file that stands ready to replace one of the copy, once it is known that it
+// is the right one.
+type healing struct{ ready, path string }
+
 // backup is one run of Backup.
 type backup struct {
 	cfg  BackupConfig
 	ctx  context.Context
+	had  int64 // leaves that the copy says it holds
 	edge edge
+	heal []healing
 	err  error           // of writing a tile
 	dirs map[string]bool // directories in which names are new
 }
 
-// load rebuilds the edge of the copy from its own tiles and compares the root
-// with its own checkpoint: what is built upon must not be damaged.
-func (b *backup) load() error {
+// held returns what the copy's own checkpoint says, which nobody has signed for: size 0
+// where there is none, or none that can be read and all is looked at anyway.
+func (b *backup) held() (held checkpoint.Checkpoint, err error) {
 	note, err := os.ReadFile(b.path("checkpoint"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return held, nil
 	}
 	if err != nil {
-		return fmt.Errorf("log: backup: %w", err)
+		return held, fmt.Errorf("log: backup: %w", err)
 	}
 	text, _, err := checkpoint.ParseNote(note)
-	if err != nil {
-		return fmt.Errorf("log: backup: the checkpoint in %s: %w", b.cfg.Dir, err)
+	if err == nil {
+		held, err = checkpoint.Parse(text)
 	}
-	held, err := checkpoint.Parse(text)
-	if err != nil {
-		return fmt.Errorf("log: backup: the checkpoint in %s: %w", b.cfg.Dir, err)
+	switch {
+	case err != nil && b.cfg.Check:
+		return checkpoint.Checkpoint{}, nil
+	case err != nil:
+		return held, fmt.Errorf("log: backup: the checkpoint in %s: %w", b.cfg.Dir, err)
+	case held.Origin != b.cfg.Target.Origin:
+		return held, fmt.Errorf("log: backup: %s holds the log %q, not %q", b.cfg.Dir, held.Origin, b.cfg.Target.Origin)
 	}
-	if held.Origin != b.cfg.Target.Origin {
-		return fmt.Errorf("log: backup: %s holds the log %q, not %q", b.cfg.Dir, held.Origin, b.cfg.Target.Origin)
-	}
+	return held, nil
+}
+
+// load rebuilds the edge of the copy from its own tiles and compares the root
+// with its own checkpoint: what is built upon must not be damaged.
+func (b *backup) load(held checkpoint.Checkpoint) (err error) {
 	var tiles [8][]byte
 	for level := range tiles {
 		t := tile.Tile{Level: level, N: held.Size >> (tile.Height * (level + 1))}
@@ -117,7 +147,7 @@ func (b *backup) load() error {
 		return fmt.Errorf("log: backup: %w", err)
 	}
 	if e.root() != held.Root {
-		return fmt.Errorf("log: backup: the tiles in %s do not have the root of the checkpoint beside them: the copy is damaged; begin a new one", b.cfg.Dir)
+		return fmt.Errorf("log: backup: the tiles in %s do not have the root of the checkpoint beside them: the copy is damaged; heal it with --check", b.cfg.Dir)
 	}
 	b.edge = *e
 	return nil
@@ -130,9 +160,12 @@ func (b *backup) bundle(n int64, width int) error {
 	if b.edge.size == n*tile.Width {
 		held = 0
 	}
-	entries, err := b.cfg.Bundle(b.ctx, n, width)
-	if err != nil {
-		return err
+	entries := b.copied(n, width)
+	if entries == nil {
+		var err error
+		if entries, err = b.cfg.Bundle(b.ctx, n, width); err != nil {
+			return err
+		}
 	}
 	if len(entries) != width || width < held {
 		return fmt.Errorf("%w: %d entries, want %d", ErrNotTheLog, len(entries), width)
@@ -148,6 +181,32 @@ func (b *backup) bundle(n int64, width int) error {
 		b.cfg.Progress(b.edge.size, b.cfg.Target.Size)
 	}
 	return b.write(t.Path(), b.edge.bundle)
+}
+
+// copied returns the entries of a bundle that the copy holds whole, or nil. They are what
+// the hash tile beside them says. If both are wrong in the same way, the root is.
+func (b *backup) copied(n int64, width int) [][]byte {
+	if width < tile.Width || (n+1)*tile.Width > b.had {
+		return nil
+	}
+	bundle, err := os.ReadFile(b.path(tile.Tile{Level: tile.Entries, N: n, W: width}.Path()))
+	if err != nil {
+		return nil
+	}
+	hashes, err := os.ReadFile(b.path(tile.Tile{N: n, W: width}.Path()))
+	if err != nil || len(hashes) != tile.Width*hashSize {
+		return nil
+	}
+	entries, err := tile.SplitBundle(bundle, width)
+	if err != nil {
+		return nil
+	}
+	for i, leaf := range entries {
+		if entry.LeafHash(leaf) != tlog.Hash(hashes[i*hashSize:][:hashSize]) {
+			return nil
+		}
+	}
+	return entries
 }
 
 // tile takes a hash tile that has become complete.
@@ -169,6 +228,15 @@ func (b *backup) finish() error {
 			return err
 		}
 	}
+	for _, h := range b.heal {
+		if err := os.Rename(h.ready, h.path); err != nil {
+			return fmt.Errorf("log: backup: %w", err)
+		}
+		if b.cfg.Healed != nil {
+			b.cfg.Healed(h.path)
+		}
+	}
+	b.heal = nil
 	for dir := range b.dirs {
 		if err := syncDir(dir); err != nil {
 			return err
@@ -181,8 +249,16 @@ func (b *backup) finish() error {
 	return syncDir(b.cfg.Dir)
 }
 
+// dropHealings removes what was not needed.
+func (b *backup) dropHealings() {
+	for _, h := range b.heal {
+		_ = os.Remove(h.ready) // an error has been returned already
+	}
+}
+
 // write makes a file appear whole, with its content on the disk. Its name is
-// durable once its directory has been synced.
+// durable once its directory has been synced. What the copy should hold
+// already waits until all has been read.
 func (b *backup) write(name string, data []byte) error {
 	path := b.path(name)
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
@@ -200,7 +276,12 @@ func (b *backup) write(name string, data []byte) error {
 		return fmt.Errorf("log: backup: %w", err)
 	}
 	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil && b.edge.size <= b.had && name != "checkpoint" {
+		b.heal = append(b.heal, healing{f.Name(), path})
+		return nil
+	}
+	if err == nil {
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {

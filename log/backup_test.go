@@ -1,10 +1,14 @@
 package log
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
@@ -114,4 +118,77 @@ func TestBackupRefuses(t *testing.T) {
 	if err := Backup(t.Context(), cfg); err == nil {
 		t.Error("went on from a damaged copy")
 	}
+}
+
+// TestBackupHeals damages every file of a copy in turn. A check finds and heals it, and
+// leaves it as it was when the log that it asks lies.
+func TestBackupHeals(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.fill(700)
+	p := l.waitPublished(700)
+	dir := t.TempDir()
+	var healed []string
+	cfg := BackupConfig{Dir: dir, Note: p.Note, Target: p.Checkpoint, Bundle: bundlesOf(l), Healed: func(path string) { healed = append(healed, path) }}
+	if err := Backup(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Check = true
+	lying := cfg
+	lying.Bundle = func(ctx context.Context, n int64, width int) ([][]byte, error) {
+		entries, err := bundlesOf(l)(ctx, n, width)
+		if err == nil {
+			entries[3] = append([]byte(nil), entries[2]...)
+		}
+		return entries, err
+	}
+	whole := readTree(t, dir)
+	if len(whole) != 8 { // checkpoint; 3 bundles; tiles 0/0, 0/1, 0/2.p/188, 1/0.p/2
+		t.Fatalf("%d files", len(whole))
+	}
+	for path, data := range whole {
+		for name, damaged := range map[string][]byte{"missing": nil, "cut": data[:len(data)/2], "a bit flipped": append(data[:len(data)-1:len(data)-1], data[len(data)-1]^1)} {
+			var err error
+			if name == "missing" {
+				err = os.Remove(path)
+			} else {
+				err = os.WriteFile(path, damaged, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			isCheckpoint := filepath.Base(path) == "checkpoint" // without it nothing counts as held
+			if !isCheckpoint {
+				broken := readTree(t, dir)
+				if err := Backup(t.Context(), lying); !errors.Is(err, ErrNotTheLog) || !maps.EqualFunc(readTree(t, dir), broken, bytes.Equal) {
+					t.Errorf("%s, %s: a log that lies has changed the copy: %v", path, name, err)
+				}
+			}
+			healed = nil
+			if err := Backup(t.Context(), cfg); err != nil {
+				t.Errorf("%s, %s: %v", path, name, err)
+			}
+			if !maps.EqualFunc(readTree(t, dir), whole, bytes.Equal) {
+				t.Errorf("%s, %s: not healed", path, name)
+			}
+			if !isCheckpoint && !slices.Equal(healed, []string{path}) {
+				t.Errorf("%s, %s: healed %q", path, name, healed)
+			}
+		}
+	}
+}
+
+// readTree reads all files below dir.
+func readTree(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	files := make(map[string][]byte)
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err == nil && e.Type().IsRegular() {
+			files[path], err = os.ReadFile(path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }

@@ -15,6 +15,7 @@ func newBackupCommand() *cobra.Command {
 		data dataDir
 		from source
 		to   string
+		all  bool
 	)
 	cmd := &cobra.Command{
 		Use:   "backup --data DIR --log URL --to COPY",
@@ -27,6 +28,9 @@ that a checkpoint commits to. It holds the files of a tiled log
 
 The log's keys and the guard are not in it. Keep a copy of DIR/keys somewhere safe,
 once, and never one of the guard: it must not be put back.
+
+With --check all that COPY holds is read and hashed again, and files that are missing
+or damaged are made anew. Do it now and then: disks forget.
 
 "restore --from COPY" makes a log of it again.`,
 		Args: cobra.NoArgs,
@@ -46,7 +50,11 @@ once, and never one of the guard: it must not be put back.
 			if err != nil {
 				return err
 			}
-			if err := log.Backup(cmd.Context(), log.BackupConfig{Dir: to, Note: note, Target: cp, Bundle: bundles(f), Progress: progress(os.Stderr)}); err != nil {
+			healed := func(path string) {
+				fmt.Fprintf(cmd.ErrOrStderr(), "%s was missing or damaged, and is made anew\n", path)
+			}
+			if err := log.Backup(cmd.Context(), log.BackupConfig{Dir: to, Note: note, Target: cp, Bundle: bundles(f),
+				Check: all, Healed: healed, Progress: progress(os.Stderr)}); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.ErrOrStderr(), "%s holds the log %q up to size %d, root %v\n", to, cp.Origin, cp.Size, cp.Root)
@@ -56,7 +64,8 @@ once, and never one of the guard: it must not be put back.
 	data.addFlags(cmd)
 	from.addFlags(cmd, "log", "`URL` of the running log")
 	cmd.Flags().StringVar(&to, "to", "", "`directory` for the copy")
-	config.CommandLineOnly(cmd, "to")
+	cmd.Flags().BoolVar(&all, "check", false, "read all of the copy again, and make anew what is missing or damaged")
+	config.CommandLineOnly(cmd, "to", "check")
 	return cmd
 }
 

@@ -220,6 +220,14 @@ func TestE2EDamagedBackup(t *testing.T) {
 	whole, token := filepath.Join(top, "copy"), filepath.Join(d.dir, "token")
 	_, _, err = command("backup", "--data", d.dir, "--log", web.URL, "--token-file", token, "--to", whole)
 	d.must(err)
+	bundle := filepath.Join(whole, "tile", "entries", "000")
+	image := readImage(t, bundle)
+	fileImage{flipped(image.data, 1000), int64(len(image.data))}.write(t, bundle)
+	_, said, err := command("backup", "--data", d.dir, "--log", web.URL, "--token-file", token, "--to", whole, "--check")
+	d.must(err)
+	if !strings.Contains(said, bundle+" was missing or damaged, and is made anew") || !bytes.Equal(readImage(t, bundle).data, image.data) {
+		t.Errorf("a check of the copy with a damaged bundle says %q", said)
+	}
 	head := s.log.Head()
 	d.must(s.close())
 	var names []string
