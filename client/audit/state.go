@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/escortlog/escortlog/client/internal/lockfile"
 	"github.com/escortlog/escortlog/client/rules"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/entry"
@@ -109,7 +110,7 @@ func openState(path string) (*state, *stateDir, error) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrStateDir, err)
 	}
-	lock, err := lockFile(filepath.Join(path, fileLock))
+	lock, err := lockfile.Take(filepath.Join(path, fileLock), ErrLocked)
 	if err != nil {
 		return nil, nil, fmt.Errorf("locking the state directory %s: %w", path, err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/escortlog/escortlog/client"
 	"github.com/escortlog/escortlog/client/audit"
+	"github.com/escortlog/escortlog/client/internal/lockfile"
 	"github.com/escortlog/escortlog/client/rules"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/prometheus/client_golang/prometheus"
@@ -128,7 +129,7 @@ func Open(cfg Config) (_ *Monitor, err error) {
 	if err := os.MkdirAll(cfg.StateDir, 0o755); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStateDir, err)
 	}
-	if m.lock, err = lockFile(m.file(fileLock)); err != nil {
+	if m.lock, err = lockfile.Take(m.file(fileLock), ErrLocked); err != nil {
 		return nil, err
 	}
 	if m.journal, err = openJournal(m.file(fileFindings)); err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/escortlog/escortlog/client"
+	"github.com/escortlog/escortlog/client/internal/lockfile"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
 )
@@ -159,7 +160,7 @@ func open(c Config, sync func(*os.File) error) (*Outbox, error) {
 		return nil, err
 	}
 	var err error
-	if o.lock, err = lockDir(c.Dir); err != nil {
+	if o.lock, err = lockfile.Take(filepath.Join(c.Dir, "lock"), ErrLocked); err != nil {
 		return nil, err
 	}
 	if err := o.load(); err != nil {
