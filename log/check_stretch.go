@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -14,8 +15,8 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// stretchBundles is how many bundles are read and checked at a time. One with
-// entries of 600 bytes takes 150 KiB, and never more than 16 MiB.
+// stretchBundles is how many bundles are read and checked at a time: each time the
+// store is asked for four ranges of keys.
 const stretchBundles = 16
 
 // keyRange is a range of keys, from from to before to.
@@ -64,18 +65,22 @@ type stretch struct {
 	bundles []checkedBundle
 	strays  []string
 
-	values  [kinds][]byte // all that was read, one value behind the other
-	plain   []byte        // of a sealed bundle
-	scratch []byte        // of a leaf
+	beside  [kinds][]byte // identities and tiles that were read, one value behind the other
+	entries []byte        // of the bundle that is being checked
 }
 
 // checkedBundle is one bundle: what is stored of it, and what was found.
 type checkedBundle struct {
 	n      int64
 	width  int
-	stored [kinds]span  // in stretch.values
+	stored [kinds]span  // what there is of each kind
 	failed [kinds]error // of reading
+	findings
+}
 
+// findings are what comes of checking the entries of a bundle.
+type findings struct {
+	checked  bool
 	hashes   []tlog.Hash // of the leaves; none when neither they nor their tile can be read
 	root     tlog.Hash   // of a complete bundle
 	problems []string
@@ -91,14 +96,20 @@ type checkedBundle struct {
 	wantIdentities     []byte
 }
 
-// span is a part of stretch.values.
+// span says whether there is something, and for identities and tiles which part
+// of stretch.beside it is.
 type span struct {
 	found    bool
 	from, to int
 }
 
-func (b *checkedBundle) problem(format string, args ...any) {
-	b.problems = append(b.problems, fmt.Sprintf(format, args...))
+func (f *findings) problem(format string, args ...any) {
+	f.problems = append(f.problems, fmt.Sprintf(format, args...))
+}
+
+// reset forgets the findings, and keeps their memory.
+func (f *findings) reset() {
+	*f = findings{hashes: f.hashes[:0], wantIdentities: f.wantIdentities[:0]}
 }
 
 var stretches = sync.Pool{New: func() any { return new(stretch) }}
@@ -108,22 +119,15 @@ var stretches = sync.Pool{New: func() any { return new(stretch) }}
 func newStretch(ctx context.Context, cfg *CheckConfig, size, first, end int64) *stretch {
 	s := stretches.Get().(*stretch)
 	s.begin(ctx, cfg, size, first, end)
-	for k := range kinds {
-		if strays, err := s.read(k, k.rangeOf(first, end)); err == nil {
-			s.strays = append(s.strays, strays...)
-			continue
-		}
-		// Once more, bundle by bundle: the others are there.
-		for i := range s.bundles {
-			b := &s.bundles[i]
-			b.stored[k] = span{}
-			strays, err := s.read(k, k.rangeOf(b.n, b.n+1))
-			s.strays, b.failed[k] = append(s.strays, strays...), err
-		}
-	}
+	s.each(identityKind, s.keep)
+	s.each(tileKind, s.keep)
+	// The entries come last. So what they are compared with is there, and they are
+	// checked as they are read, while they are in the cache, and not kept.
+	s.each(sealedKind, s.checkSealed)
+	s.each(runKind, s.checkRuns)
 	for i := range s.bundles {
 		if ctx.Err() == nil {
-			s.check(&s.bundles[i])
+			s.finish(&s.bundles[i])
 		}
 	}
 	return s
@@ -131,14 +135,15 @@ func newStretch(ctx context.Context, cfg *CheckConfig, size, first, end int64) *
 
 func (s *stretch) begin(ctx context.Context, cfg *CheckConfig, size, first, end int64) {
 	s.ctx, s.cfg, s.size, s.first, s.strays = ctx, cfg, size, first, nil
-	for k := range s.values {
-		s.values[k] = s.values[k][:0]
+	for k := range s.beside {
+		s.beside[k] = s.beside[k][:0]
 	}
 	s.bundles = slices.Grow(s.bundles[:0], int(end-first))[:end-first]
 	for i := range s.bundles {
 		b := &s.bundles[i]
 		n := first + int64(i)
-		*b = checkedBundle{n: n, width: tile.WidthAt(tile.Entries, n, size), hashes: b.hashes[:0], wantIdentities: b.wantIdentities[:0]}
+		*b = checkedBundle{n: n, width: tile.WidthAt(tile.Entries, n, size), findings: b.findings}
+		b.reset()
 	}
 }
 
@@ -146,42 +151,105 @@ func (s *stretch) begin(ctx context.Context, cfg *CheckConfig, size, first, end 
 // it up.
 func (s *stretch) free() {
 	s.ctx, s.cfg = nil, nil
-	if cap(s.values[runKind])+cap(s.plain) <= 16<<20 {
+	if cap(s.entries) <= maxBundle/4 {
 		stretches.Put(s)
 	}
 }
 
-// read reads what is stored in a range of keys, and names those keys that
-// nothing explains.
-func (s *stretch) read(k kind, r keyRange) (strays []string, err error) {
+// each has read read one kind of all bundles: at once or, where that fails, bundle by
+// bundle, since the others are there.
+func (s *stretch) each(k kind, read func(k kind, first, end int64) (strays []string, err error)) {
+	if strays, err := read(k, s.first, s.first+int64(len(s.bundles))); err == nil {
+		s.strays = append(s.strays, strays...)
+		return
+	}
+	for i := range s.bundles {
+		b := &s.bundles[i]
+		if b.stored[k].found {
+			b.stored[k] = span{}
+			b.reset()
+		}
+		strays, err := read(k, b.n, b.n+1)
+		s.strays, b.failed[k] = append(s.strays, strays...), err
+	}
+}
+
+// scan gives what is stored of some bundles to give, and names those keys that nothing
+// explains. Keys are in order, so those of a bundle are on end.
+func (s *stretch) scan(k kind, first, end int64, give func(b *checkedBundle, value []byte)) (strays []string, err error) {
+	r := k.rangeOf(first, end)
 	err = s.cfg.Store.Scan(s.ctx, r.from, r.to, func(key, value []byte) error {
-		if !explained(key, s.size) {
-			strays = append(strays, stray(key, value, s.size))
-			return nil
+		if explained(key, s.size) {
+			n, _ := keyNumber(key)
+			b := &s.bundles[k.bundleOf(n)-s.first]
+			if k != runKind || !b.stored[sealedKind].found { // which replaces the runs
+				give(b, value)
+				b.stored[k].found = true
+				return nil
+			}
 		}
-		n, _ := keyNumber(key) // explained
-		at := &s.bundles[k.bundleOf(n)-s.first].stored[k]
-		if !at.found {
-			*at = span{true, len(s.values[k]), len(s.values[k])}
-		}
-		s.values[k] = append(s.values[k], value...) // keys are in order, so those of a bundle are on end
-		at.to = len(s.values[k])
+		strays = append(strays, stray(key, value, s.size))
 		return nil
 	})
 	return strays, err
 }
 
-// stored returns what was read of a bundle; found is false where there is no
-// such key.
-func (s *stretch) stored(b *checkedBundle, k kind) (data []byte, found bool, err error) {
-	at := b.stored[k]
-	return s.values[k][at.from:at.to], at.found, b.failed[k]
+// keep keeps identities and tiles.
+func (s *stretch) keep(k kind, first, end int64) (strays []string, err error) {
+	return s.scan(k, first, end, func(b *checkedBundle, value []byte) {
+		if !b.stored[k].found {
+			b.stored[k].from = len(s.beside[k])
+		}
+		s.beside[k] = append(s.beside[k], value...)
+		b.stored[k].to = len(s.beside[k])
+	})
 }
 
-// check hashes the leaves of a bundle and compares them with all that is stored
-// of them.
-func (s *stretch) check(b *checkedBundle) {
-	leaves, err := s.entries(b)
+func (s *stretch) checkSealed(k kind, first, end int64) (strays []string, err error) {
+	return s.scan(k, first, end, func(b *checkedBundle, value []byte) {
+		var err error
+		s.entries, err = appendDecompressed(s.entries[:0], value)
+		s.check(b, err)
+	})
+}
+
+func (s *stretch) checkRuns(k kind, first, end int64) (strays []string, err error) {
+	var last *checkedBundle
+	strays, err = s.scan(k, first, end, func(b *checkedBundle, value []byte) {
+		if last != nil && b != last {
+			s.check(last, nil)
+		}
+		if b != last {
+			last, s.entries = b, s.entries[:0]
+		}
+		s.entries = append(s.entries, value...)
+	})
+	if last != nil && err == nil {
+		s.check(last, nil)
+	}
+	return strays, err
+}
+
+// finish names what of a bundle could not be read.
+func (s *stretch) finish(b *checkedBundle) {
+	err := errors.Join(b.failed[sealedKind], b.failed[runKind])
+	switch {
+	case !b.checked:
+		s.entries = s.entries[:0]
+		s.check(b, err)
+	case err != nil:
+		b.problem("bundle %d: %v", b.n, err)
+	}
+}
+
+// check hashes the leaves of a bundle, which stand in s.entries unless err says
+// otherwise, and compares them with all that is stored of them.
+func (s *stretch) check(b *checkedBundle, err error) {
+	b.checked = true
+	var leaves [][]byte
+	if err == nil {
+		leaves, err = tile.SplitBundle(s.entries, b.width)
+	}
 	if err != nil {
 		// Go on with the hashes in the tree, to find what else is wrong.
 		b.problem("bundle %d: %v", b.n, err)
@@ -193,6 +261,7 @@ func (s *stretch) check(b *checkedBundle) {
 	for i, leaf := range leaves {
 		s.leaf(b, b.n*tile.Width+int64(i), leaf)
 	}
+	s.hash(b, leaves)
 	if b.width == tile.Width {
 		b.root = tile.TileRoot(b.hashes)
 		s.compareTile(b)
@@ -200,26 +269,19 @@ func (s *stretch) check(b *checkedBundle) {
 	s.compareIdentities(b)
 }
 
-func (s *stretch) entries(b *checkedBundle) ([][]byte, error) {
-	bundle, sealed, err := s.stored(b, sealedKind)
-	switch {
-	case err != nil:
-	case sealed:
-		s.plain, err = appendDecompressed(s.plain[:0], bundle)
-		bundle = s.plain
-	default:
-		bundle, _, err = s.stored(b, runKind)
+// hash hashes the leaves in s.entries, which are spoiled: the byte before each, the
+// end of its length, gives way to the one that is hashed before it.
+func (s *stretch) hash(b *checkedBundle, leaves [][]byte) {
+	at := 1
+	for _, leaf := range leaves {
+		s.entries[at] = 0 // RFC 6962 section 2.1: SHA-256(0x00 || leaf)
+		b.hashes = append(b.hashes, sha256.Sum256(s.entries[at:at+1+len(leaf)]))
+		at += len(leaf) + 2
 	}
-	if err != nil {
-		return nil, err
-	}
-	return tile.SplitBundle(bundle, b.width)
 }
 
-// leaf checks one leaf by itself.
+// leaf checks one leaf by itself, but for its hash.
 func (s *stretch) leaf(b *checkedBundle, index int64, leaf []byte) {
-	s.scratch = append(append(s.scratch[:0], 0), leaf...)
-	b.hashes = append(b.hashes, sha256.Sum256(s.scratch)) // RFC 6962 section 2.1: SHA-256(0x00 || leaf)
 	b.leaves++
 	b.bytes += int64(len(leaf))
 	time, _, err := entry.Payload(leaf)
@@ -266,11 +328,18 @@ func (s *stretch) storedHashes(b *checkedBundle) ([]tlog.Hash, error) {
 }
 
 func (s *stretch) storedTile(b *checkedBundle) ([]byte, error) {
-	data, found, err := s.stored(b, tileKind)
+	data, found, err := s.kept(b, tileKind)
 	if err == nil && !found {
 		err = storage.ErrNotFound
 	}
 	return data, err
+}
+
+// kept returns what keep has kept of a bundle; found is false where there is no
+// such key.
+func (s *stretch) kept(b *checkedBundle, k kind) (data []byte, found bool, err error) {
+	at := b.stored[k]
+	return s.beside[k][at.from:at.to], at.found, b.failed[k]
 }
 
 func (s *stretch) compareTile(b *checkedBundle) {
@@ -285,7 +354,7 @@ func (s *stretch) compareTile(b *checkedBundle) {
 }
 
 func (s *stretch) compareIdentities(b *checkedBundle) {
-	stored, _, err := s.stored(b, identityKind)
+	stored, _, err := s.kept(b, identityKind)
 	switch {
 	case err != nil:
 		b.problem("identities of bundle %d: %v", b.n, err)

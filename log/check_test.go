@@ -2,8 +2,10 @@ package log
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -81,13 +83,72 @@ func TestCheckFindsEveryChange(t *testing.T) {
 			}
 		}
 	}
-	for _, stray := range [][]byte{numberKey(prefixRun, 310), numberKey(prefixBundle, 1), tileKey(0, 1), tileKey(1, 0), numberKey(prefixAuthority, 5), numberKey(prefixEvidence, evidenceSlots), []byte("x")} {
+	strays := [][]byte{
+		numberKey(prefixRun, 310), numberKey(prefixBundle, 1), tileKey(0, 1), tileKey(1, 0), numberKey(prefixAuthority, 5),
+		numberKey(prefixEvidence, evidenceSlots), []byte("x"), numberKey(prefixRun, 7), // which is sealed
+	}
+	for _, stray := range strays {
 		l.disk.Restore(image)
 		l.disk.Tamper(stray, func([]byte) []byte { return []byte("stray") })
 		if err := check(l.disk); !errors.Is(err, storage.ErrCorrupt) {
 			t.Errorf("stray %s: %v", describeKey(stray), err)
 		}
 	}
+}
+
+// TestCheckNamesWhatCannotBeRead: where a part of a range cannot be read the checker
+// goes on with all else, and names the bundle and what the store says.
+func TestCheckNamesWhatCannotBeRead(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.fill(700)
+	l.fill(720)
+	quiesce(t, l)
+	l.end()
+	store := snapshotOf(t, l.disk)
+	defer store.Close()
+	if _, err := Check(t.Context(), CheckConfig{Store: store, Identify: identify}); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		hidden keyRange
+		want   []string
+		leaves int64 // that can be hashed
+	}{
+		"sealed":     {sealedKind.rangeOf(1, 2), []string{"bundle 1: the file is damaged"}, 720 - 256},
+		"runs":       {keyRange{numberKey(prefixRun, 700), numberKey(prefixRun, 720)}, []string{"bundle 2: the file is damaged", "hash tile 0/2: storage: key not found: cannot go on behind leaf 511"}, 512},
+		"identities": {identityKind.rangeOf(1, 2), []string{"identities of bundle 1: the file is damaged"}, 720},
+		"a tile":     {tileKind.rangeOf(0, 1), []string{"hash tile 0/0: the file is damaged"}, 720},
+	} {
+		report, err := Check(t.Context(), CheckConfig{Store: &unreadable{store, c.hidden}, Identify: identify})
+		if !errors.Is(err, storage.ErrCorrupt) || report.Leaves != c.leaves {
+			t.Errorf("%s: %v, of %d leaves", name, err, report.Leaves)
+		}
+		for i, want := range c.want {
+			if i >= len(report.Problems) || !strings.HasPrefix(report.Problems[i], want) {
+				t.Errorf("%s: %q, want %q", name, report.Problems, c.want)
+				break
+			}
+		}
+	}
+}
+
+// unreadable is a store of which a range of keys cannot be read.
+type unreadable struct {
+	storage.Store
+	hidden keyRange
+}
+
+// Scan passes over what it cannot read, and says so at the end.
+func (u *unreadable) Scan(ctx context.Context, start, end []byte, fn func(key, value []byte) error) error {
+	var damaged error
+	err := u.Store.Scan(ctx, start, end, func(key, value []byte) error {
+		if bytes.Compare(key, u.hidden.from) >= 0 && bytes.Compare(key, u.hidden.to) < 0 {
+			damaged = fmt.Errorf("the file is damaged: %w", storage.ErrCorrupt)
+			return nil
+		}
+		return fn(key, value)
+	})
+	return cmp.Or(damaged, err)
 }
 
 // TestCheckComparesWithTheGuard: a store that is sound and older than the guard
