@@ -3,13 +3,13 @@ package log
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 
 	"github.com/escortlog/escortlog/log/entry"
+	"github.com/escortlog/escortlog/log/lanes"
 	"github.com/escortlog/escortlog/log/tile"
 	"github.com/escortlog/escortlog/storage"
 	"golang.org/x/mod/sumdb/tlog"
@@ -67,6 +67,10 @@ type stretch struct {
 
 	beside  [kinds][]byte // identities and tiles that were read, one value behind the other
 	entries []byte        // of the bundle that is being checked
+
+	messages [][]byte // to be hashed
+	nodes    [tile.Width / 2][1 + 2*hashSize]byte
+	level    [tile.Width / 2]tlog.Hash // of a tile
 }
 
 // checkedBundle is one bundle: what is stored of it, and what was found.
@@ -258,12 +262,14 @@ func (s *stretch) check(b *checkedBundle, err error) {
 			return
 		}
 	}
+	if len(leaves) > 0 {
+		s.hash(b, leaves)
+	}
 	for i, leaf := range leaves {
 		s.leaf(b, b.n*tile.Width+int64(i), leaf)
 	}
-	s.hash(b, leaves)
 	if b.width == tile.Width {
-		b.root = tile.TileRoot(b.hashes)
+		b.root = s.tileRoot(b.hashes)
 		s.compareTile(b)
 	}
 	s.compareIdentities(b)
@@ -272,12 +278,32 @@ func (s *stretch) check(b *checkedBundle, err error) {
 // hash hashes the leaves in s.entries, which are spoiled: the byte before each, the
 // end of its length, gives way to the one that is hashed before it.
 func (s *stretch) hash(b *checkedBundle, leaves [][]byte) {
+	s.messages = s.messages[:0]
 	at := 1
 	for _, leaf := range leaves {
 		s.entries[at] = 0 // RFC 6962 section 2.1: SHA-256(0x00 || leaf)
-		b.hashes = append(b.hashes, sha256.Sum256(s.entries[at:at+1+len(leaf)]))
+		s.messages = append(s.messages, s.entries[at:at+1+len(leaf)])
 		at += len(leaf) + 2
 	}
+	b.hashes = slices.Grow(b.hashes, len(leaves))[:len(leaves)]
+	lanes.Sum(b.hashes, s.messages)
+}
+
+// tileRoot returns the root of a whole tile.
+func (s *stretch) tileRoot(hashes []tlog.Hash) tlog.Hash {
+	for len(hashes) > 1 {
+		s.messages = s.messages[:0]
+		for i := range len(hashes) / 2 {
+			m := s.nodes[i][:] // RFC 6962 section 2.1: SHA-256(0x01 || left || right)
+			m[0] = 1
+			copy(m[1:], hashes[2*i][:])
+			copy(m[1+hashSize:], hashes[2*i+1][:])
+			s.messages = append(s.messages, m)
+		}
+		hashes = s.level[:len(s.messages)]
+		lanes.Sum(hashes, s.messages)
+	}
+	return hashes[0]
 }
 
 // leaf checks one leaf by itself, but for its hash.
