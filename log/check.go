@@ -25,10 +25,11 @@ type CheckConfig struct {
 	Origin string
 	Keys   []*checkpoint.Verifier
 
-	// Identify, when given, returns the identity that the leaf must be stored
-	// under and whether it must be stored as an authority leaf. It is called from
-	// several goroutines at once, and must not keep the leaf.
-	Identify func(leaf []byte) (identity [32]byte, authority bool, err error)
+	// Identify, when given, returns source and id out of the payload of a leaf, of
+	// which the identity is made that it must be stored under (entry.Identity), and
+	// whether it must be stored as an authority leaf. It is called from several
+	// goroutines at once, and must not keep the payload.
+	Identify func(payload []byte) (source, id []byte, authority bool, err error)
 
 	// Progress, when given, is called now and then with the number of leaves
 	// checked.

@@ -3,6 +3,7 @@ package log
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -69,8 +70,10 @@ type stretch struct {
 	entries []byte        // of the bundle that is being checked
 
 	messages [][]byte // to be hashed
+	sums     [tile.Width]tlog.Hash
 	nodes    [tile.Width / 2][1 + 2*hashSize]byte
-	level    [tile.Width / 2]tlog.Hash // of a tile
+	names    []byte // what the identities of the bundle are the hashes of, end to end
+	ends     []int  // of those
 }
 
 // checkedBundle is one bundle: what is stored of it, and what was found.
@@ -97,7 +100,6 @@ type findings struct {
 	timed              bool // a leaf has been parsed
 	firstLeaf          int64
 	firstTime, newTime int64 // of the first leaf that was parsed, and of the last
-	wantIdentities     []byte
 }
 
 // span says whether there is something, and for identities and tiles which part
@@ -113,7 +115,7 @@ func (f *findings) problem(format string, args ...any) {
 
 // reset forgets the findings, and keeps their memory.
 func (f *findings) reset() {
-	*f = findings{hashes: f.hashes[:0], wantIdentities: f.wantIdentities[:0]}
+	*f = findings{hashes: f.hashes[:0]}
 }
 
 var stretches = sync.Pool{New: func() any { return new(stretch) }}
@@ -265,6 +267,7 @@ func (s *stretch) check(b *checkedBundle, err error) {
 	if len(leaves) > 0 {
 		s.hash(b, leaves)
 	}
+	s.names, s.ends = s.names[:0], s.ends[:0]
 	for i, leaf := range leaves {
 		s.leaf(b, b.n*tile.Width+int64(i), leaf)
 	}
@@ -300,7 +303,7 @@ func (s *stretch) tileRoot(hashes []tlog.Hash) tlog.Hash {
 			copy(m[1+hashSize:], hashes[2*i+1][:])
 			s.messages = append(s.messages, m)
 		}
-		hashes = s.level[:len(s.messages)]
+		hashes = s.sums[:len(s.messages)]
 		lanes.Sum(hashes, s.messages)
 	}
 	return hashes[0]
@@ -310,7 +313,7 @@ func (s *stretch) tileRoot(hashes []tlog.Hash) tlog.Hash {
 func (s *stretch) leaf(b *checkedBundle, index int64, leaf []byte) {
 	b.leaves++
 	b.bytes += int64(len(leaf))
-	time, _, err := entry.Payload(leaf)
+	time, payload, err := entry.Payload(leaf)
 	if err != nil {
 		b.problem("leaf %d: %v", index, err)
 		return
@@ -325,11 +328,13 @@ func (s *stretch) leaf(b *checkedBundle, index int64, leaf []byte) {
 	if s.cfg.Identify == nil {
 		return
 	}
-	identity, authority, err := s.cfg.Identify(leaf)
+	source, id, authority, err := s.cfg.Identify(payload)
 	if err != nil {
 		b.problem("leaf %d: %v", index, err)
+		return
 	}
-	b.wantIdentities = append(b.wantIdentities, identity[:]...)
+	s.names = appendName(s.names, source, id)
+	s.ends = append(s.ends, len(s.names))
 	if !authority {
 		return
 	}
@@ -386,9 +391,33 @@ func (s *stretch) compareIdentities(b *checkedBundle) {
 		b.problem("identities of bundle %d: %v", b.n, err)
 	case len(stored) != 32*b.width:
 		b.problem("identities of bundle %d: %d bytes, want %d", b.n, len(stored), 32*b.width)
-	case len(b.wantIdentities) == len(stored) && !bytes.Equal(stored, b.wantIdentities):
+	case len(s.ends) == b.width && !s.haveIdentities(stored):
 		b.problem("identities of bundle %d are not those of its leaves", b.n)
 	}
+}
+
+// haveIdentities reports whether these are the hashes of s.names.
+func (s *stretch) haveIdentities(stored []byte) bool {
+	s.messages = s.messages[:0]
+	from := 0
+	for _, end := range s.ends {
+		s.messages = append(s.messages, s.names[from:end])
+		from = end
+	}
+	lanes.Sum(s.sums[:], s.messages)
+	for i := range s.messages {
+		if !bytes.Equal(stored[i*hashSize:][:hashSize], s.sums[i][:]) {
+			return false
+		}
+	}
+	return true
+}
+
+// appendName appends what the identity of an event is the SHA-256 of, see
+// entry.Identity.
+func appendName(b, source, id []byte) []byte {
+	b = append(binary.BigEndian.AppendUint64(b, uint64(len(source))), source...)
+	return append(binary.BigEndian.AppendUint64(b, uint64(len(id))), id...)
 }
 
 // tileDifference says where a stored hash tile differs from the hashes that it

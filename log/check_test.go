@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -265,5 +266,12 @@ func TestCheckOfManyStretches(t *testing.T) {
 	defer store.Close()
 	if _, err := Check(ctx, CheckConfig{Store: store}); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled: %v", err)
+	}
+}
+
+func TestNameIsWhatAnIdentityIsMadeOf(t *testing.T) {
+	source, id := []byte("urn:source"), []byte("7")
+	if sha256.Sum256(appendName(nil, source, id)) != entry.Identity(source, id) {
+		t.Error("the checker makes other identities than the log")
 	}
 }

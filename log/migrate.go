@@ -20,7 +20,7 @@ type MigrateConfig struct {
 	Guard Guard
 
 	// Identify and Progress are those of RebuildConfig.
-	Identify func(leaf []byte) (identity [32]byte, authority bool, err error)
+	Identify func(payload []byte) (source, id []byte, authority bool, err error)
 	Progress func(leaves, of int64)
 }
 

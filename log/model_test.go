@@ -102,7 +102,11 @@ func (m *model) again(rt *rapid.T) {
 	if err != nil {
 		rt.Fatal(err)
 	}
-	_, authority, err := identify(leaf)
+	_, payload, err := entry.Payload(leaf)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	_, _, authority, err := identify(payload)
 	if err != nil {
 		rt.Fatal(err)
 	}

@@ -29,9 +29,9 @@ type RebuildConfig struct {
 	// is believed.
 	Bundle func(ctx context.Context, n int64, width int) ([][]byte, error)
 
-	// Identify returns the identity of a leaf and whether it is an authority
-	// leaf.
-	Identify func(leaf []byte) (identity [32]byte, authority bool, err error)
+	// Identify returns source and id out of the payload of a leaf, of which its
+	// identity is made (entry.Identity), and whether it is an authority leaf.
+	Identify func(payload []byte) (source, id []byte, authority bool, err error)
 
 	// Progress, when given, is called now and then with the number of leaves
 	// stored.
@@ -129,7 +129,7 @@ func (r *rebuild) leaf(index int64, leaf []byte) error {
 	if e.Time < r.group.head.Time {
 		return fmt.Errorf("%w: leaf %d: its time %d is before %d", ErrNotTheLog, index, e.Time, r.group.head.Time)
 	}
-	identity, authority, err := r.cfg.Identify(leaf)
+	source, id, authority, err := r.cfg.Identify(e.Payload)
 	if err != nil {
 		return fmt.Errorf("%w: leaf %d: %w", ErrNotTheLog, index, err)
 	}
@@ -144,7 +144,7 @@ func (r *rebuild) leaf(index int64, leaf []byte) error {
 		r.begin()
 	}
 	r.group.head.Time = e.Time
-	r.group.appendLeaf(leaf, identity, authority)
+	r.group.appendLeaf(leaf, entry.Identity(source, id), authority)
 	r.bytes += size
 	r.entries++
 	if want, ok := r.through[index+1]; ok && r.group.edge.root() != want {

@@ -1,6 +1,7 @@
 package log
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -57,18 +58,12 @@ func submissionOf(payload, id string, decided int64, authority bool) *Submission
 }
 
 // identify is what submissionOf does, backwards.
-func identify(leaf []byte) ([32]byte, bool, error) {
-	e, err := entry.Parse(leaf)
-	if err != nil {
-		return [32]byte{}, false, err
+func identify(payload []byte) (source, id []byte, authority bool, err error) {
+	_, id, ok := bytes.Cut(payload, []byte{0})
+	if !ok {
+		return nil, nil, false, fmt.Errorf("payload %q has no id", payload)
 	}
-	payload := string(e.Payload)
-	for i := range payload {
-		if payload[i] == 0 {
-			return entry.Identity("test", payload[i+1:]), payload[:5] == "autho", nil
-		}
-	}
-	return [32]byte{}, false, fmt.Errorf("payload %q has no id", payload)
+	return []byte("test"), id, bytes.HasPrefix(payload, []byte("autho")), nil
 }
 
 // testLog is a log on a disk and a guard that outlive it.

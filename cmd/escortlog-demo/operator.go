@@ -211,7 +211,7 @@ func (o *operator) fsck(ctx context.Context) (report *log.Report, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, o.close()) }()
-	return log.Check(ctx, log.CheckConfig{Store: o.store, Guard: o.guard, Origin: o.origin, Keys: o.verifiers(), Identify: identify})
+	return log.Check(ctx, log.CheckConfig{Store: o.store, Guard: o.guard, Origin: o.origin, Keys: o.verifiers(), Identify: event.Identify})
 }
 
 // backup copies the data directory, with the log stopped for the while.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log"
-	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -44,7 +43,7 @@ all of it is parsed as the door parsed it, which takes about twice the time.`,
 			defer func() { err = errors.Join(err, o.close()) }()
 			check := log.CheckConfig{
 				Store: o.store, Guard: o.guard, Origin: origin, Keys: verifiers(signers),
-				Identify: identify, Progress: progress(os.Stderr),
+				Identify: event.Identify, Progress: progress(os.Stderr),
 			}
 			if events {
 				check.Identify = identifyParsed
@@ -62,32 +61,14 @@ all of it is parsed as the door parsed it, which takes about twice the time.`,
 	return cmd
 }
 
-// identify tells under which identity a leaf is stored, and whether it is an
-// authority event.
-func identify(leaf []byte) (identity [32]byte, authority bool, err error) {
-	_, payload, err := entry.Payload(leaf)
-	if err != nil {
-		return identity, false, err
-	}
-	source, id, authority, err := event.Identify(payload)
-	if err != nil {
-		return identity, false, err
-	}
-	return entry.Identity(source, id), authority, nil
-}
-
-// identifyParsed is identify for those who want to know of each event that it is
-// one, too.
-func identifyParsed(leaf []byte) (identity [32]byte, authority bool, err error) {
-	_, payload, err := entry.Payload(leaf)
-	if err != nil {
-		return identity, false, err
-	}
+// identifyParsed is event.Identify for those who want to know of each event that it
+// is one, too.
+func identifyParsed(payload []byte) (source, id []byte, authority bool, err error) {
 	ev, err := event.Parse(payload)
 	if err != nil {
-		return identity, false, err
+		return nil, nil, false, err
 	}
-	return entry.Identity(ev.Source, ev.ID), event.IsAuthority(ev.Type), nil
+	return []byte(ev.Source), []byte(ev.ID), event.IsAuthority(ev.Type), nil
 }
 
 // progress writes a line that overwrites itself, a few times a second, when f is

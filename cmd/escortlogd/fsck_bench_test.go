@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/escortlog/escortlog/log"
+	"github.com/escortlog/escortlog/log/event"
 	"github.com/escortlog/escortlog/log/tile"
 )
 
@@ -45,7 +46,7 @@ func benchmarkFsck(b *testing.B, dir string, bundles [][][]byte, size int64) {
 		raw.add(func() { rawSHA256(bundles) })
 		var report *log.Report
 		checked.add(func() {
-			report, err = log.Check(b.Context(), log.CheckConfig{Store: o.store, Guard: o.guard, Identify: identify})
+			report, err = log.Check(b.Context(), log.CheckConfig{Store: o.store, Guard: o.guard, Identify: event.Identify})
 		})
 		if err != nil {
 			b.Fatal(err)

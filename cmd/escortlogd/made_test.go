@@ -121,7 +121,7 @@ func makeLogAhead(tb testing.TB, size int64, ahead time.Duration) (dir string, m
 	m = newMadeLog(tb, first)
 	m.ahead = ahead.Milliseconds()
 	head, err := rebuild(tb.Context(), data, log.RebuildConfig{
-		Target: m.checkpoint(tb, "log.example.org", size), Bundle: m.bundle, Identify: identify,
+		Target: m.checkpoint(tb, "log.example.org", size), Bundle: m.bundle, Identify: event.Identify,
 	})
 	must(err)
 	must(putInPlace(data))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log"
+	"github.com/escortlog/escortlog/log/event"
 	"github.com/escortlog/escortlog/storage/badger"
 	"github.com/spf13/cobra"
 )
@@ -145,7 +146,7 @@ func copyStore(ctx context.Context, old *opened, to *dataDir) (head log.Head, er
 		return head, err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	return log.Migrate(ctx, log.MigrateConfig{From: old.store, To: store, Guard: old.guard, Identify: identify, Progress: progress(os.Stderr)})
+	return log.Migrate(ctx, log.MigrateConfig{From: old.store, To: store, Guard: old.guard, Identify: event.Identify, Progress: progress(os.Stderr)})
 }
 
 // verify opens what was written anew and proves it.
@@ -161,7 +162,7 @@ func (o *migrateOptions) verify(ctx context.Context, old *opened, to *dataDir, h
 	defer func() { err = errors.Join(err, store.Close()) }()
 	report, err := log.Check(ctx, log.CheckConfig{
 		Store: store, Guard: old.guard, Origin: signers[0].Verifier().Name(), Keys: verifiers(signers),
-		Identify: identify, Progress: progress(os.Stderr),
+		Identify: event.Identify, Progress: progress(os.Stderr),
 	})
 	if err != nil {
 		return fmt.Errorf("checking the new store: %w", err)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/escortlog/escortlog/log"
 	"github.com/escortlog/escortlog/log/checkpoint"
+	"github.com/escortlog/escortlog/log/event"
 	"github.com/escortlog/escortlog/storage"
 	"github.com/escortlog/escortlog/storage/badger"
 	"github.com/spf13/cobra"
@@ -81,7 +82,7 @@ func recoverFrom(ctx context.Context, data *dataDir, from *source, stderr io.Wri
 		return err
 	}
 	head, err := rebuild(ctx, data, log.RebuildConfig{
-		Target: target, Bundle: bundles(f), Identify: identify, Through: through, Progress: progress(os.Stderr),
+		Target: target, Bundle: bundles(f), Identify: event.Identify, Through: through, Progress: progress(os.Stderr),
 	})
 	if errors.Is(err, log.ErrNotTheLog) {
 		return &exitError{code: exitIntegrity, err: err}
