@@ -141,8 +141,8 @@ func newStretch(ctx context.Context, cfg *CheckConfig, size, first, end int64) *
 
 func (s *stretch) begin(ctx context.Context, cfg *CheckConfig, size, first, end int64) {
 	s.ctx, s.cfg, s.size, s.first, s.strays = ctx, cfg, size, first, nil
-	for k := range s.beside {
-		s.beside[k] = s.beside[k][:0]
+	for _, k := range []kind{identityKind, tileKind} { // as many bytes of both
+		s.beside[k] = slices.Grow(s.beside[k][:0], int(end-first)*tileBytes)
 	}
 	s.bundles = slices.Grow(s.bundles[:0], int(end-first))[:end-first]
 	for i := range s.bundles {

@@ -32,27 +32,23 @@ func blocks(a, b *[8]uint32, p, q *byte, n int)
 
 // sumInLanes keeps both lanes busy: where a message ends, the next begins.
 func sumInLanes(sums []tlog.Hash, messages [][]byte) {
-	q := queue{sums, messages}
+	waiting := queue{sums, messages}
 	var a, b lane
 	for {
-		inA, inB := q.feed(&a), q.feed(&b)
-		if !inA && !inB {
+		p, n := waiting.feed(&a)
+		q, m := waiting.feed(&b)
+		switch {
+		case p == nil && q == nil:
 			return
+		case p == nil: // At the end: the same in both lanes, and this one is not looked at.
+			p, n = q, m
+		case q == nil:
+			q, m = p, n
 		}
-		p, q := a.blocks, b.blocks
-		if !inA { // at the end: the same in both lanes, and one is not looked at
-			p = q
-		} else if !inB {
-			q = p
-		}
-		n := min(len(p), len(q)) / sha256.BlockSize
-		blocks(&a.state, &b.state, &p[0], &q[0], n)
-		if inA {
-			a.advance(n)
-		}
-		if inB {
-			b.advance(n)
-		}
+		n = min(n, m)
+		blocks(&a.state, &b.state, p, q, n)
+		a.advance(n)
+		b.advance(n)
 	}
 }
 
@@ -62,11 +58,12 @@ type queue struct {
 	messages [][]byte
 }
 
-// feed takes the sum out of a lane when its message is at its end, and begins the
-// next in it. It reports false when there is none.
-func (q *queue) feed(l *lane) bool {
-	if len(l.blocks) > 0 {
-		return true
+// feed returns what is to be hashed next in a lane, so many blocks on end. Where its
+// message has ended it takes the sum, and begins another. It returns nil when there is
+// none.
+func (q *queue) feed(l *lane) (p *byte, n int) {
+	if p, n = l.next(); p != nil {
+		return p, n
 	}
 	if l.sum != nil {
 		for i, word := range l.state {
@@ -75,47 +72,58 @@ func (q *queue) feed(l *lane) bool {
 		l.sum = nil
 	}
 	if len(q.messages) == 0 {
-		return false
+		return nil, 0
 	}
 	l.begin(q.messages[0], &q.sums[0])
 	q.sums, q.messages = q.sums[1:], q.messages[1:]
-	return true
+	return l.next()
 }
 
-// lane is one message on its way.
+// lane is one message on its way: whole blocks of it where they are, and a copy of what
+// is behind them, with the padding.
 type lane struct {
-	state  [8]uint32
-	blocks []byte // to be hashed next, whole blocks; none: the message is at its end
-	after  []byte // to be hashed after them
-	padded [2 * sha256.BlockSize]byte
-	sum    *tlog.Hash
+	state    [8]uint32
+	whole    []byte
+	padded   [2 * sha256.BlockSize]byte
+	from, to int // of padded
+	sum      *tlog.Hash
 }
 
 // initial is the state before the first block (FIPS 180-4 section 5.3.3).
 var initial = [8]uint32{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}
 
-// begin hashes the whole blocks of a message where they are, and a copy of the rest with
-// the padding (FIPS 180-4 section 5.1.1): a one, zeros, and the length in bits, in one
-// block if it fits.
+// begin pads a message (FIPS 180-4 section 5.1.1): behind it come a one, zeros, and its
+// length in bits, in one block if they fit.
 func (l *lane) begin(message []byte, sum *tlog.Hash) {
+	const room = sha256.BlockSize - 1 - 8
 	whole := len(message) / sha256.BlockSize * sha256.BlockSize
 	n := copy(l.padded[:], message[whole:])
-	end := sha256.BlockSize
-	if n+1+8 > end {
-		end *= 2
+	l.from, l.to = 0, sha256.BlockSize
+	if n > room {
+		l.to *= 2
 	}
 	l.padded[n] = 0x80
-	clear(l.padded[n+1 : end-8])
-	binary.BigEndian.PutUint64(l.padded[end-8:end], uint64(len(message))*8)
-	l.state, l.sum = initial, sum
-	l.blocks, l.after = message[:whole], l.padded[:end]
-	l.advance(0)
+	clear(l.padded[n+1 : l.to-8])
+	binary.BigEndian.PutUint64(l.padded[l.to-8:], uint64(len(message))*8)
+	l.state, l.whole, l.sum = initial, message[:whole], sum
 }
 
-// advance goes on behind n blocks.
+// next returns the blocks to be hashed next, or nil where the message is at its end.
+func (l *lane) next() (p *byte, n int) {
+	if len(l.whole) > 0 {
+		return &l.whole[0], len(l.whole) / sha256.BlockSize
+	}
+	if l.from < l.to {
+		return &l.padded[l.from], (l.to - l.from) / sha256.BlockSize
+	}
+	return nil, 0
+}
+
+// advance goes on behind n of the blocks of next, if there are any.
 func (l *lane) advance(n int) {
-	l.blocks = l.blocks[n*sha256.BlockSize:]
-	if len(l.blocks) == 0 {
-		l.blocks, l.after = l.after, nil
+	if len(l.whole) > 0 {
+		l.whole = l.whole[n*sha256.BlockSize:]
+	} else {
+		l.from = min(l.from+n*sha256.BlockSize, l.to)
 	}
 }
