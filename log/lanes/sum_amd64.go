@@ -5,6 +5,7 @@ package lanes
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"math"
 
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sys/cpu"
@@ -12,43 +13,71 @@ import (
 
 // Sum puts the SHA-256 of each message into sums, which must not be shorter.
 func Sum(sums []tlog.Hash, messages [][]byte) {
-	if twoLanes {
-		sumInLanes(sums, messages)
-	} else {
+	switch {
+	case hasSixteen && len(messages) > maxLanes/2: // with fewer, two lanes are as fast
+		sumInLanes(maxLanes, sums, messages)
+	case hasTwo:
+		sumInLanes(2, sums, messages)
+	default:
 		sumEach(sums, messages)
 	}
 }
 
-var twoLanes = cpu.X86.HasSSSE3 && cpu.X86.HasSSE41 && hasSHA()
+const maxLanes = 16
+
+var (
+	hasSixteen = cpu.X86.HasAVX512F && cpu.X86.HasAVX512BW
+	hasTwo     = cpu.X86.HasSSSE3 && cpu.X86.HasSSE41 && hasSHA()
+)
 
 // hasSHA reports whether the processor has the SHA extensions.
 func hasSHA() bool
 
-// blocks hashes n blocks of 64 bytes from p on into the state a, and as many from q
-// on into the state b.
+// states are those of the lanes, each in a column: A of all lanes, B of all, to H.
+type states [8][maxLanes]uint32
+
+// blocks16 hashes n blocks of 64 bytes in each lane, from where next points on.
 //
 //go:noescape
-func blocks(a, b *[8]uint32, p, q *byte, n int)
+func blocks16(states *states, next *[maxLanes]*byte, n int)
 
-// sumInLanes keeps both lanes busy: where a message ends, the next begins.
-func sumInLanes(sums []tlog.Hash, messages [][]byte) {
-	waiting := queue{sums, messages}
-	var a, b lane
+// blocks2 is blocks16 for the first two lanes.
+//
+//go:noescape
+func blocks2(states *states, next *[maxLanes]*byte, n int)
+
+// sumInLanes keeps that many lanes busy: where a message ends, the next begins.
+func sumInLanes(width int, sums []tlog.Hash, messages [][]byte) {
+	var (
+		waiting = queue{sums, messages}
+		lanes   [maxLanes]lane
+		states  states
+		next    [maxLanes]*byte
+	)
 	for {
-		p, n := waiting.feed(&a)
-		q, m := waiting.feed(&b)
-		switch {
-		case p == nil && q == nil:
-			return
-		case p == nil: // At the end: the same in both lanes, and this one is not looked at.
-			p, n = q, m
-		case q == nil:
-			q, m = p, n
+		n, busy := math.MaxInt, -1
+		for i := range width {
+			p, left := waiting.feed(&lanes[i], &states, i)
+			if next[i] = p; p != nil {
+				n, busy = min(n, left), i
+			}
 		}
-		n = min(n, m)
-		blocks(&a.state, &b.state, p, q, n)
-		a.advance(n)
-		b.advance(n)
+		if busy < 0 {
+			return
+		}
+		for i := range width {
+			if next[i] == nil { // At the end: it does what another does, and nobody looks at it.
+				next[i] = next[busy]
+			}
+		}
+		if width == 2 {
+			blocks2(&states, &next, n)
+		} else {
+			blocks16(&states, &next, n)
+		}
+		for i := range width {
+			lanes[i].advance(n)
+		}
 	}
 }
 
@@ -58,54 +87,56 @@ type queue struct {
 	messages [][]byte
 }
 
-// feed returns what is to be hashed next in a lane, so many blocks on end. Where its
+// feed returns what is to be hashed next in lane i, and how many blocks. Where its
 // message has ended it takes the sum, and begins another. It returns nil when there is
 // none.
-func (q *queue) feed(l *lane) (p *byte, n int) {
+func (q *queue) feed(l *lane, states *states, i int) (p *byte, n int) {
 	if p, n = l.next(); p != nil {
 		return p, n
 	}
 	if l.sum != nil {
-		for i, word := range l.state {
-			binary.BigEndian.PutUint32(l.sum[4*i:], word)
+		for word := range states {
+			binary.BigEndian.PutUint32(l.sum[4*word:], states[word][i])
 		}
 		l.sum = nil
 	}
 	if len(q.messages) == 0 {
 		return nil, 0
 	}
+	for word := range states {
+		states[word][i] = initial[word]
+	}
 	l.begin(q.messages[0], &q.sums[0])
 	q.sums, q.messages = q.sums[1:], q.messages[1:]
 	return l.next()
 }
 
+// initial is the state before the first block (FIPS 180-4 section 5.3.3).
+var initial = [8]uint32{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}
+
 // lane is one message on its way: whole blocks of it where they are, and a copy of what
 // is behind them, with the padding.
 type lane struct {
-	state    [8]uint32
 	whole    []byte
 	padded   [2 * sha256.BlockSize]byte
 	from, to int // of padded
 	sum      *tlog.Hash
 }
 
-// initial is the state before the first block (FIPS 180-4 section 5.3.3).
-var initial = [8]uint32{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}
-
 // begin pads a message (FIPS 180-4 section 5.1.1): behind it come a one, zeros, and its
 // length in bits, in one block if they fit.
 func (l *lane) begin(message []byte, sum *tlog.Hash) {
 	const room = sha256.BlockSize - 1 - 8
 	whole := len(message) / sha256.BlockSize * sha256.BlockSize
+	l.padded = [2 * sha256.BlockSize]byte{}
 	n := copy(l.padded[:], message[whole:])
+	l.padded[n] = 0x80
 	l.from, l.to = 0, sha256.BlockSize
 	if n > room {
 		l.to *= 2
 	}
-	l.padded[n] = 0x80
-	clear(l.padded[n+1 : l.to-8])
 	binary.BigEndian.PutUint64(l.padded[l.to-8:], uint64(len(message))*8)
-	l.state, l.whole, l.sum = initial, message[:whole], sum
+	l.whole, l.sum = message[:whole], sum
 }
 
 // next returns the blocks to be hashed next, or nil where the message is at its end.
