@@ -157,7 +157,7 @@ func (s *stretch) begin(ctx context.Context, cfg *CheckConfig, size, first, end 
 // it up.
 func (s *stretch) free() {
 	s.ctx, s.cfg = nil, nil
-	if cap(s.entries) <= maxBundle/4 {
+	if cap(s.entries)+cap(s.names) <= 4<<20 {
 		stretches.Put(s)
 	}
 }

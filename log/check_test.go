@@ -105,6 +105,21 @@ func TestCheckNamesWhatCannotBeRead(t *testing.T) {
 	l.fill(720)
 	quiesce(t, l)
 	l.end()
+	// Bundle 1 is not sealed, and came in two runs.
+	var runs []byte
+	l.disk.Tamper(numberKey(prefixBundle, 1), func(sealed []byte) []byte {
+		var err error
+		if runs, err = decompressBundle(sealed); err != nil {
+			t.Fatal(err)
+		}
+		return nil
+	})
+	first, err := firstEntries(runs, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.disk.Tamper(numberKey(prefixRun, 256), func([]byte) []byte { return first })
+	l.disk.Tamper(numberKey(prefixRun, 356), func([]byte) []byte { return runs[len(first):] })
 	store := snapshotOf(t, l.disk)
 	defer store.Close()
 	if _, err := Check(t.Context(), CheckConfig{Store: store, Identify: identify}); err != nil {
@@ -115,8 +130,9 @@ func TestCheckNamesWhatCannotBeRead(t *testing.T) {
 		want   []string
 		leaves int64 // that can be hashed
 	}{
-		"sealed":     {sealedKind.rangeOf(1, 2), []string{"bundle 1: the file is damaged"}, 720 - 256},
-		"runs":       {keyRange{numberKey(prefixRun, 700), numberKey(prefixRun, 720)}, []string{"bundle 2: the file is damaged", "hash tile 0/2: storage: key not found: cannot go on behind leaf 511"}, 512},
+		"sealed":     {sealedKind.rangeOf(0, 1), []string{"bundle 0: the file is damaged"}, 720 - 256},
+		"a run":      {keyRange{numberKey(prefixRun, 356), numberKey(prefixRun, 512)}, []string{"bundle 1: the file is damaged"}, 720 - 256},
+		"the end":    {keyRange{numberKey(prefixRun, 700), numberKey(prefixRun, 720)}, []string{"bundle 2: the file is damaged", "hash tile 0/2: storage: key not found: cannot go on behind leaf 511"}, 512},
 		"identities": {identityKind.rangeOf(1, 2), []string{"identities of bundle 1: the file is damaged"}, 720},
 		"a tile":     {tileKind.rangeOf(0, 1), []string{"hash tile 0/0: the file is damaged"}, 720},
 	} {

@@ -28,7 +28,7 @@ published checkpoint and the guard with it. Names everything that is damaged and
 exits with 2 if anything is. The log must not be running.
 
 Of an event it reads source, id and type, which its identity needs; with --events
-all of it is parsed as the door parsed it, which takes about twice the time.`,
+all of it is parsed as the door parsed it, which takes more than three times as long.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			signers, err := data.signers()
