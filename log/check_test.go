@@ -86,7 +86,7 @@ func TestCheckFindsEveryChange(t *testing.T) {
 	}
 	strays := [][]byte{
 		numberKey(prefixRun, 310), numberKey(prefixBundle, 1), tileKey(0, 1), tileKey(1, 0), numberKey(prefixAuthority, 5),
-		numberKey(prefixEvidence, evidenceSlots), []byte("x"), numberKey(prefixRun, 7), // which is sealed
+		numberKey(prefixEvidence, evidenceSlots), []byte("x"),
 	}
 	for _, stray := range strays {
 		l.disk.Restore(image)
@@ -94,6 +94,20 @@ func TestCheckFindsEveryChange(t *testing.T) {
 		if err := check(l.disk); !errors.Is(err, storage.ErrCorrupt) {
 			t.Errorf("stray %s: %v", describeKey(stray), err)
 		}
+	}
+	// The runs of a sealed bundle are gone, also where they are right.
+	l.disk.Restore(image)
+	var runs []byte
+	l.disk.Tamper(numberKey(prefixBundle, 0), func(sealed []byte) []byte {
+		runs, err = decompressBundle(sealed)
+		return sealed
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.disk.Tamper(numberKey(prefixRun, 0), func([]byte) []byte { return runs })
+	if err := check(l.disk); !errors.Is(err, storage.ErrCorrupt) {
+		t.Errorf("runs beside the sealed bundle: %v", err)
 	}
 }
 
