@@ -72,8 +72,8 @@ type stretch struct {
 	messages [][]byte // to be hashed
 	sums     [tile.Width]tlog.Hash
 	nodes    [tile.Width / 2][1 + 2*hashSize]byte
-	names    []byte // what the identities of the bundle are the hashes of, end to end
-	ends     []int  // of those
+	names    []byte // what the identities of the leaves are the hashes of, end to end
+	ends     []int  // of those; it is empty where a leaf gives none
 }
 
 // checkedBundle is one bundle: what is stored of it, and what was found.
@@ -270,6 +270,7 @@ func (s *stretch) check(b *checkedBundle, err error) {
 	s.names, s.ends = s.names[:0], s.ends[:0]
 	for i, leaf := range leaves {
 		s.leaf(b, b.n*tile.Width+int64(i), leaf)
+		s.ends = append(s.ends, len(s.names))
 	}
 	if b.width == tile.Width {
 		b.root = s.tileRoot(b.hashes)
@@ -334,7 +335,6 @@ func (s *stretch) leaf(b *checkedBundle, index int64, leaf []byte) {
 		return
 	}
 	s.names = appendName(s.names, source, id)
-	s.ends = append(s.ends, len(s.names))
 	if !authority {
 		return
 	}
@@ -391,12 +391,13 @@ func (s *stretch) compareIdentities(b *checkedBundle) {
 		b.problem("identities of bundle %d: %v", b.n, err)
 	case len(stored) != 32*b.width:
 		b.problem("identities of bundle %d: %d bytes, want %d", b.n, len(stored), 32*b.width)
-	case len(s.ends) == b.width && !s.haveIdentities(stored):
+	case !s.haveIdentities(stored):
 		b.problem("identities of bundle %d are not those of its leaves", b.n)
 	}
 }
 
-// haveIdentities reports whether these are the hashes of s.names.
+// haveIdentities reports whether these are the hashes of s.names, as far as there are
+// names.
 func (s *stretch) haveIdentities(stored []byte) bool {
 	s.messages = s.messages[:0]
 	from := 0
@@ -405,8 +406,8 @@ func (s *stretch) haveIdentities(stored []byte) bool {
 		from = end
 	}
 	lanes.Sum(s.sums[:], s.messages)
-	for i := range s.messages {
-		if !bytes.Equal(stored[i*hashSize:][:hashSize], s.sums[i][:]) {
+	for i, name := range s.messages {
+		if len(name) > 0 && !bytes.Equal(stored[i*hashSize:][:hashSize], s.sums[i][:]) {
 			return false
 		}
 	}

@@ -163,6 +163,36 @@ func TestCheckNamesWhatCannotBeRead(t *testing.T) {
 	}
 }
 
+// TestCheckComparesIdentitiesBesideABadLeaf: a leaf without an identity does not hide
+// that the one of another is wrong.
+func TestCheckComparesIdentitiesBesideABadLeaf(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.fill(20)
+	l.end()
+	refuse := func(payload []byte) (source, id []byte, authority bool, err error) {
+		if source, id, authority, err = identify(payload); string(id) == "7" {
+			err = errors.New("refused")
+		}
+		return source, id, authority, err
+	}
+	problems := func() []string {
+		store := snapshotOf(t, l.disk)
+		defer store.Close()
+		report, err := Check(t.Context(), CheckConfig{Store: store, Identify: refuse})
+		if !errors.Is(err, storage.ErrCorrupt) {
+			t.Fatal(err)
+		}
+		return report.Problems
+	}
+	if got := problems(); len(got) != 1 || got[0] != "leaf 7: refused" {
+		t.Errorf("%q", got)
+	}
+	l.disk.Tamper(numberKey(prefixIdentity, 0), func(v []byte) []byte { v[0] ^= 1; return v })
+	if got := problems(); len(got) != 2 || got[1] != "identities of bundle 0 are not those of its leaves" {
+		t.Errorf("%q", got)
+	}
+}
+
 // unreadable is a store of which a range of keys cannot be read.
 type unreadable struct {
 	storage.Store
