@@ -31,7 +31,7 @@ type listed struct {
 }
 
 // pureRooms take bytes and return bytes: no I/O, no clock, no logging.
-var pureRooms = []string{"log/tile", "log/checkpoint", "log/entry", "log/strict", "log/event", "log/event/fixedbase", "log/index/trie", "client/rules"}
+var pureRooms = []string{"log/tile", "log/checkpoint", "log/entry", "log/lanes", "log/strict", "log/event", "log/event/fixedbase", "log/index/trie", "client/rules"}
 
 // impure are the standard packages (and what lies below them) that a pure room does not import. Secure randomness is
 // not among them: a key has to come from somewhere, and nothing that is verified depends on it.
