@@ -13,7 +13,8 @@ import (
 //	r <index>        run: the entries that one commit added to one bundle, each
 //	                 behind its uint16 length; the runs of a bundle in order are
 //	                 the bundle
-//	b <N>            sealed bundle N, gzip; replaces the runs of a complete bundle
+//	b <N>            sealed bundle N, gzip; replaces the runs of a complete bundle,
+//	                 and is stored at once when one commit makes the whole of it
 //	i <index>        identities, 32 bytes each, of the entries from index on;
 //	                 split as the runs are, one key for all when sealed
 //	t <level> <N>    hash tile, complete: 8,192 bytes; partial tiles are not

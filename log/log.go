@@ -176,7 +176,7 @@ type Log struct {
 	extras   extras  // writes that ride along with the next commit
 	publish  publish // what has been published, and who waits for it
 
-	sealWake chan struct{} // holds a token when there may be bundles to seal
+	unsealed unsealed // complete bundles in runs, for the sealer
 
 	ctx      context.Context // ends when the log stops
 	cancel   context.CancelCauseFunc

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -152,6 +153,50 @@ func TestSealing(t *testing.T) {
 	if _, gzipped, err := l.Bundle(t.Context(), tile.Tile{Level: tile.Entries, N: 1, W: 256}); err != nil || !gzipped {
 		t.Errorf("a sealed bundle is served gzipped %v, %v", gzipped, err)
 	}
+}
+
+// TestWholeBundlesAreSealedAtOnce: a bundle that one commit makes whole is never
+// stored as a run, and the sealer, which seals the one before and the one behind,
+// passes it over, also when it begins anew.
+func TestWholeBundlesAreSealedAtOnce(t *testing.T) {
+	l := newTestLog(t, nil)
+	committed, goOn := make(chan struct{}), make(chan error)
+	l.guard.Before(func(Head) error { committed <- struct{}{}; return <-goOn })
+	var last *Pending
+	for n := 1; n < 1100; n++ {
+		p, err := l.Add(submission(n, 1, false))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last = p; n == 1 {
+			<-committed // so that all others are of the next commit
+		}
+	}
+	goOn <- nil
+	<-committed
+	store := snapshotOf(t, l.disk)
+	defer store.Close()
+	for _, stored := range []struct {
+		prefix byte
+		want   []int64
+	}{
+		{prefixBundle, []int64{1, 2, 3}},
+		{prefixRun, []int64{0, 1, 2, 1024}},
+		{prefixIdentity, []int64{0, 1, 2, 256, 512, 768, 1024}},
+	} {
+		if got := storedKeys(t, store, stored.prefix); !slices.Equal(got, stored.want) {
+			t.Errorf("committed %c %d, want %d", stored.prefix, got, stored.want)
+		}
+	}
+	goOn <- errors.New("the process ends here")
+	if _, err := last.Wait(t.Context()); !errors.Is(err, ErrStopped) {
+		t.Errorf("acknowledged without a guard: %v", err)
+	}
+	l.guard.Before(nil)
+	l.crash()
+	l.fill(1300)
+	quiesce(t, l)
+	l.check()
 }
 
 func TestSameEventAgain(t *testing.T) {
@@ -510,10 +555,7 @@ func TestReadsNoticeCorruption(t *testing.T) {
 			t.Fatal(err)
 		}
 		entries[len(entries)/2] ^= 1
-		if v, err = compressBundle(entries); err != nil {
-			t.Fatal(err)
-		}
-		return v
+		return compressBundle(entries)
 	})
 	l.open()
 	found := 0

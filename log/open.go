@@ -32,7 +32,8 @@ func Create(ctx context.Context, store storage.Store, first []byte, identity [32
 	if err != nil {
 		return Head{}, fmt.Errorf("log: creating: %w", err)
 	}
-	g := &group{head: Head{Time: e.Time}, byIdentity: make(map[[32]byte]int)}
+	g := newGroup(edge{}, Head{Time: e.Time})
+	g.byIdentity = make(map[[32]byte]int)
 	g.append(&Pending{sub: &Submission{Identity: identity, Leaf: bytes.Clone(first), Authority: true}})
 	g.finish()
 	if err := store.Commit(ctx, &storage.Batch{NewHead: g.head.marshal(), Put: g.put}); err != nil {
@@ -80,7 +81,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		pool:     newPool(cfg.PoolEntries, cfg.PoolBytes),
 		extras:   extras{maxBytes: cfg.Store.Limits().Bytes / 4},
 		publish:  newPublish(),
-		sealWake: make(chan struct{}, 1),
+		unsealed: newUnsealed(),
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.metrics = newMetrics(cfg.Registerer, func() float64 { return float64(l.pool.len()) })
@@ -96,9 +97,12 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err := l.loadEvidence(ctx); err != nil {
 		return nil, err
 	}
-	unsealed, err := firstUnsealed(ctx, cfg.Store, head.Size)
+	first, err := firstUnsealed(ctx, cfg.Store, head.Size)
 	if err != nil {
 		return nil, err
+	}
+	for n := first; n < head.Size/tile.Width; n++ {
+		l.unsealed.add(n) // some are sealed already, which will be seen
 	}
 	if err := l.checkGuard(head); err != nil {
 		return nil, err
@@ -114,7 +118,7 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 		l.running.Go(l.publishing)
 		l.sequence()
 	})
-	l.running.Go(func() { l.seal(unsealed) })
+	l.running.Go(l.seal)
 	return l, nil
 }
 
@@ -197,8 +201,7 @@ func (l *Log) loadEvidence(ctx context.Context) error {
 	})
 }
 
-// firstUnsealed returns the number of the oldest complete bundle that still
-// lies in runs; sealing goes in order, so all before it are sealed.
+// firstUnsealed returns the number of the oldest bundle that lies in runs.
 func firstUnsealed(ctx context.Context, store storage.Store, size int64) (int64, error) {
 	first := size / tile.Width
 	found := errors.New("found")

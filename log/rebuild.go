@@ -64,6 +64,7 @@ func Rebuild(ctx context.Context, cfg RebuildConfig) (Head, error) {
 		r.through[h.Size] = h.Root
 	}
 	r.begin()
+	defer func() { r.group.packing.Wait() }()
 	for n := int64(0); n*tile.Width < target.Size; n++ {
 		if err := r.bundle(n, tile.WidthAt(tile.Entries, n, target.Size)); err != nil {
 			return Head{}, fmt.Errorf("log: rebuilding bundle %d: %w", n, err)
@@ -95,9 +96,9 @@ type rebuild struct {
 }
 
 func (r *rebuild) begin() {
-	next := &group{}
+	next := newGroup(edge{}, Head{})
 	if r.group != nil {
-		next = &group{edge: r.group.edge, head: r.group.head, runStart: r.group.head.Size}
+		next = newGroup(r.group.edge, r.group.head)
 	}
 	r.group, r.bytes, r.entries = next, 0, 0
 }

@@ -15,34 +15,64 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// sealMore wakes the sealer.
-func (l *Log) sealMore() {
+// unsealed are the numbers of complete bundles that several commits made, so that
+// they lie in runs.
+type unsealed struct {
+	wake chan struct{} // holds a token when some may have come
+
+	mu    sync.Mutex
+	queue []int64 // oldest first
+}
+
+func newUnsealed() unsealed { return unsealed{wake: make(chan struct{}, 1)} }
+
+func (u *unsealed) add(n int64) {
+	u.mu.Lock()
+	u.queue = append(u.queue, n)
+	u.mu.Unlock()
 	select {
-	case l.sealWake <- struct{}{}:
+	case u.wake <- struct{}{}:
 	default:
 	}
 }
 
-// seal packs complete bundles, from the oldest unsealed one on, into the form
+// oldest reports false when there are none.
+func (u *unsealed) oldest() (n int64, ok bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.queue) == 0 {
+		return 0, false
+	}
+	return u.queue[0], true
+}
+
+// done removes the oldest.
+func (u *unsealed) done() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.queue = u.queue[1:]
+}
+
+// seal packs complete bundles that lie in runs, one after another, into the form
 // they are served in. It only computes; the sequencer writes. A crash between
 // leaves the runs, and the next start goes on from there. So does a bundle that
 // is too large for one commit even when compressed: it stays in runs for good.
-func (l *Log) seal(next int64) {
+func (l *Log) seal() {
 	for {
-		if next < l.Head().Size/tile.Width && l.haltReason() == nil {
-			err := l.sealBundle(l.ctx, next)
+		if n, ok := l.unsealed.oldest(); ok && l.haltReason() == nil {
+			err := l.sealBundle(l.ctx, n)
 			if err != nil && l.ctx.Err() == nil {
-				l.cfg.Logger.Warn("bundle stays unsealed", "bundle", next, "error", err)
+				l.cfg.Logger.Warn("bundle stays unsealed", "bundle", n, "error", err)
 			}
 			if err == nil || errors.Is(err, errTooLargeToSeal) {
-				next++
+				l.unsealed.done()
 				continue
 			}
 		}
 		select {
 		case <-l.ctx.Done():
 			return
-		case <-l.sealWake:
+		case <-l.unsealed.wake:
 		}
 	}
 }
@@ -65,18 +95,17 @@ func (l *Log) sealBundle(ctx context.Context, n int64) error {
 	if err := gather(prefixRun, &entries); err != nil {
 		return fmt.Errorf("log: reading bundle %d to seal it: %w", n, err)
 	}
+	if len(remove) == 0 {
+		return nil // sealed already
+	}
 	if err := gather(prefixIdentity, &identities); err != nil {
 		return fmt.Errorf("log: reading the identities of bundle %d to seal it: %w", n, err)
 	}
 	if _, err := tile.SplitBundle(entries, tile.Width); err != nil {
 		return fmt.Errorf("log: bundle %d: %w: %w", n, storage.ErrCorrupt, err)
 	}
-	sealed, err := compressBundle(entries)
-	if err != nil {
-		return fmt.Errorf("log: sealing bundle %d: %w", n, err)
-	}
 	put := []storage.KV{
-		{Key: numberKey(prefixBundle, n), Value: sealed},
+		{Key: numberKey(prefixBundle, n), Value: compressBundle(entries)},
 		{Key: numberKey(prefixIdentity, n*tile.Width), Value: identities},
 	}
 	if (extra{put: put, remove: remove}).size() > l.extras.maxBytes {
@@ -87,20 +116,19 @@ func (l *Log) sealBundle(ctx context.Context, n int64) error {
 
 var errTooLargeToSeal = errors.New("log: too large for one commit even when compressed")
 
-func compressBundle(entries []byte) ([]byte, error) {
+func compressBundle(entries []byte) []byte {
+	w := gzipWriters.Get().(*gzip.Writer)
+	defer gzipWriters.Put(w)
 	var b bytes.Buffer
-	w, err := gzip.NewWriterLevel(&b, gzip.DefaultCompression)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(entries); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	w.Reset(&b)
+	// Into memory, which fails never.
+	_, _ = w.Write(entries)
+	_ = w.Close()
+	return b.Bytes()
 }
+
+// A writer holds most of a megabyte, which is not made anew for each bundle.
+var gzipWriters = sync.Pool{New: func() any { return gzip.NewWriter(nil) }}
 
 // maxBundle bounds a bundle, in bytes: 256 entries with their lengths. Nothing
 // longer is ever decompressed.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/escortlog/escortlog/log/entry"
@@ -62,6 +63,23 @@ type group struct {
 
 	runStart   int64 // index of the first entry of the run being gathered
 	identities []byte
+
+	// packed are the bundles that begin and end within the group. completed is
+	// the one that began before it and ends within it, or -1: it lies in runs.
+	packed    []*packedBundle
+	packing   sync.WaitGroup
+	completed int64
+}
+
+// packedBundle is sealed before it is stored for the first time. The goroutine that
+// packs it owns it until packing is done.
+type packedBundle struct {
+	n               int64
+	entries, sealed []byte
+}
+
+func newGroup(edge edge, head Head) *group {
+	return &group{edge: edge, head: head, runStart: head.Size, completed: -1}
 }
 
 type repeat struct {
@@ -86,7 +104,8 @@ func (l *Log) commit(batch []*Pending, riding []extra) error {
 			return nil
 		}
 	}
-	g := &group{edge: old.edge, head: old.head, runStart: old.head.Size, byIdentity: make(map[[32]byte]int)}
+	g := newGroup(old.edge, old.head)
+	g.byIdentity = make(map[[32]byte]int)
 	g.head.Time = max(now, old.head.Time)
 	for _, p := range batch {
 		l.place(g, p)
@@ -229,17 +248,37 @@ func (g *group) cutRun() {
 	if g.runStart == g.head.Size {
 		return
 	}
+	n := g.runStart / tile.Width
 	from := int(g.runStart % tile.Width)
 	to := from + int(g.head.Size-g.runStart)
-	g.put = append(g.put,
-		storage.KV{Key: numberKey(prefixRun, g.runStart), Value: g.edge.entries(from, to)},
-		storage.KV{Key: numberKey(prefixIdentity, g.runStart), Value: g.identities})
+	entries := g.edge.entries(from, to)
+	if to-from == tile.Width {
+		g.pack(n, entries)
+	} else {
+		g.put = append(g.put, storage.KV{Key: numberKey(prefixRun, g.runStart), Value: entries})
+		if to == tile.Width {
+			g.completed = n
+		}
+	}
+	g.put = append(g.put, storage.KV{Key: numberKey(prefixIdentity, g.runStart), Value: g.identities})
 	g.runStart, g.identities = g.head.Size, nil
+}
+
+// pack seals a whole bundle while those behind it are being hashed. As a run it
+// would be written, read and written again, and compressed all the same.
+func (g *group) pack(n int64, entries []byte) {
+	p := &packedBundle{n: n, entries: entries}
+	g.packed = append(g.packed, p)
+	g.packing.Go(func() { p.sealed = compressBundle(p.entries) })
 }
 
 func (g *group) finish() {
 	g.cutRun()
 	g.head.Root = g.edge.root()
+	g.packing.Wait()
+	for _, p := range g.packed {
+		g.put = append(g.put, storage.KV{Key: numberKey(prefixBundle, p.n), Value: p.sealed})
+	}
 }
 
 // release lets the world see what has been committed and guarded.
@@ -250,13 +289,12 @@ func (l *Log) release(g *group) {
 	}
 	l.identitiesMu.Unlock()
 	if len(g.accepted) > 0 {
-		before := l.view.Load().head.Size
 		l.view.Store(&view{head: g.head, edge: g.edge})
 		l.metrics.entries.Add(float64(len(g.accepted)))
 		l.metrics.size.Set(float64(g.head.Size))
 		l.metrics.batchEntries.Observe(float64(len(g.accepted)))
-		if before/tile.Width != g.head.Size/tile.Width {
-			l.sealMore()
+		if g.completed >= 0 {
+			l.unsealed.add(g.completed)
 		}
 		g.coming.conclude(true)
 	}
