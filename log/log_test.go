@@ -155,6 +155,46 @@ func TestSealing(t *testing.T) {
 	}
 }
 
+func TestTakingWholeBundles(t *testing.T) {
+	p := newPool(10000, 1<<20)
+	add := func(n int) {
+		for range n {
+			if err := p.add(&Pending{sub: &Submission{Leaf: make([]byte, 10)}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, step := range []struct {
+		add        int
+		maxEntries int
+		size       int64
+		want       int
+	}{
+		{1023, 5000, 1, 1023}, // too few to wait for a bundle's end
+		{1100, 5000, 1024, 1024},
+		{2000, 5000, 2048, 2048}, // with the 76 that were left
+		{0, 5000, 4096, 28},
+		{3000, 2000, 4124, 2000 - 236},
+		{0, 5000, 5888, 1024},
+		{0, 5000, 6912, 212},
+	} {
+		add(step.add)
+		if got := len(p.take(step.maxEntries, 1<<20, step.size)); got != step.want {
+			t.Errorf("%+v: took %d", step, got)
+		}
+		if want := 10 * p.len(); p.bytes != want {
+			t.Errorf("%+v: %d bytes wait, want %d", step, p.bytes, want)
+		}
+		select {
+		case <-p.wake:
+		default:
+			if p.len() > 0 {
+				t.Errorf("%+v: nobody is woken for those that are left", step)
+			}
+		}
+	}
+}
+
 // TestWholeBundlesAreSealedAtOnce: a bundle that one commit makes whole is never
 // stored as a run, and the sealer, which seals the one before and the one behind,
 // passes it over, also when it begins anew.
@@ -163,7 +203,7 @@ func TestWholeBundlesAreSealedAtOnce(t *testing.T) {
 	committed, goOn := make(chan struct{}), make(chan error)
 	l.guard.Before(func(Head) error { committed <- struct{}{}; return <-goOn })
 	var last *Pending
-	for n := 1; n < 1100; n++ {
+	for n := 1; n < 800; n++ {
 		p, err := l.Add(submission(n, 1, false))
 		if err != nil {
 			t.Fatal(err)
@@ -180,9 +220,9 @@ func TestWholeBundlesAreSealedAtOnce(t *testing.T) {
 		prefix byte
 		want   []int64
 	}{
-		{prefixBundle, []int64{1, 2, 3}},
-		{prefixRun, []int64{0, 1, 2, 1024}},
-		{prefixIdentity, []int64{0, 1, 2, 256, 512, 768, 1024}},
+		{prefixBundle, []int64{1, 2}},
+		{prefixRun, []int64{0, 1, 2, 768}},
+		{prefixIdentity, []int64{0, 1, 2, 256, 512, 768}},
 	} {
 		if got := storedKeys(t, store, stored.prefix); !slices.Equal(got, stored.want) {
 			t.Errorf("committed %c %d, want %d", stored.prefix, got, stored.want)

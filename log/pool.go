@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/escortlog/escortlog/log/tile"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -130,20 +131,32 @@ func (p *pool) signal() {
 	}
 }
 
+// wholeFrom is how many submissions make a batch that should end with a bundle.
+const wholeFrom = 4 * tile.Width
+
 // take removes and returns the oldest submissions, as many as fit into
 // maxEntries and maxBytes with what each costs besides, at least one when there
 // is one.
-func (p *pool) take(maxEntries, maxBytes int) []*Pending {
+//
+// Where many wait, those that would begin a bundle and not end it, to a log of the
+// given size, are left to the next batch, which follows at once: a bundle that one
+// commit makes whole is stored once.
+func (p *pool) take(maxEntries, maxBytes int, size int64) []*Pending {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n, bytes := 0, 0
 	for n < len(p.queue) && n < maxEntries {
-		size := len(p.queue[n].sub.Leaf)
-		if n > 0 && bytes+size+(n+1)*entryOverhead > maxBytes {
+		leaf := len(p.queue[n].sub.Leaf)
+		if n > 0 && bytes+leaf+(n+1)*entryOverhead > maxBytes {
 			break
 		}
-		bytes += size
+		bytes += leaf
 		n++
+	}
+	if n >= wholeFrom {
+		for whole := n - int((size+int64(n))%tile.Width); n > whole; n-- {
+			bytes -= len(p.queue[n-1].sub.Leaf)
+		}
 	}
 	taken := p.queue[:n:n]
 	p.bytes -= bytes

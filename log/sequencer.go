@@ -29,7 +29,7 @@ func (l *Log) sequence() {
 			return
 		case <-l.pool.wake:
 		}
-		batch := l.pool.take(maxEntries, maxBytes)
+		batch := l.pool.take(maxEntries, maxBytes, l.Head().Size)
 		riding := l.extras.take()
 		if len(batch) == 0 && len(riding) == 0 {
 			continue
