@@ -14,7 +14,7 @@ import (
 //	                 behind its uint16 length; the runs of a bundle in order are
 //	                 the bundle
 //	b <N>            sealed bundle N, gzip; replaces the runs of a complete bundle,
-//	                 and is stored at once when one commit makes the whole of it
+//	                 as a rule in the commit that completes it
 //	i <index>        identities, 32 bytes each, of the entries from index on;
 //	                 split as the runs are, one key for all when sealed
 //	t <level> <N>    hash tile, complete: 8,192 bytes; partial tiles are not

@@ -152,8 +152,16 @@ func (c *Config) check() error {
 
 // view is what readers see: the state after one commit. It is never changed.
 type view struct {
-	head Head
-	edge edge
+	head    Head
+	edge    edge
+	partial partial
+}
+
+// partial is what is stored of the bundle at the edge, for the commit that will
+// complete it. It is a value as the edge is.
+type partial struct {
+	starts     []int64 // of its runs, and so of its identities
+	identities []byte  // of all its entries
 }
 
 // Log is an open log. Its methods may be called from any number of goroutines.

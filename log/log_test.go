@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -195,46 +196,81 @@ func TestTakingWholeBundles(t *testing.T) {
 	}
 }
 
-// TestWholeBundlesAreSealedAtOnce: a bundle that one commit makes whole is never
-// stored as a run, and the sealer, which seals the one before and the one behind,
-// passes it over, also when it begins anew.
-func TestWholeBundlesAreSealedAtOnce(t *testing.T) {
-	l := newTestLog(t, nil)
+// commitOf adds events 1 to before n and holds the log when the guard is about to be
+// told of them: event 1 has had a commit of its own, all others are in the next.
+// ended, called then, ends the process there: the commit is in the store.
+func commitOf(l *testLog, n int, event func(n int) *Submission) (ended func()) {
+	l.t.Helper()
 	committed, goOn := make(chan struct{}), make(chan error)
 	l.guard.Before(func(Head) error { committed <- struct{}{}; return <-goOn })
 	var last *Pending
-	for n := 1; n < 800; n++ {
-		p, err := l.Add(submission(n, 1, false))
+	for i := 1; i < n; i++ {
+		p, err := l.Add(event(i))
 		if err != nil {
-			t.Fatal(err)
+			l.t.Fatal(err)
 		}
-		if last = p; n == 1 {
-			<-committed // so that all others are of the next commit
+		if last = p; i == 1 {
+			<-committed
 		}
 	}
 	goOn <- nil
 	<-committed
-	store := snapshotOf(t, l.disk)
+	return func() {
+		goOn <- errors.New("the process ends here")
+		if _, err := last.Wait(l.t.Context()); !errors.Is(err, ErrStopped) {
+			l.t.Errorf("acknowledged without a guard: %v", err)
+		}
+		l.guard.Before(nil)
+		l.crash()
+	}
+}
+
+func (l *testLog) wantStored(when string, want map[byte][]int64) {
+	l.t.Helper()
+	store := snapshotOf(l.t, l.disk)
 	defer store.Close()
-	for _, stored := range []struct {
-		prefix byte
-		want   []int64
-	}{
-		{prefixBundle, []int64{1, 2}},
-		{prefixRun, []int64{0, 1, 2, 768}},
-		{prefixIdentity, []int64{0, 1, 2, 256, 512, 768}},
-	} {
-		if got := storedKeys(t, store, stored.prefix); !slices.Equal(got, stored.want) {
-			t.Errorf("committed %c %d, want %d", stored.prefix, got, stored.want)
+	for prefix, keys := range want {
+		if got := storedKeys(l.t, store, prefix); !slices.Equal(got, keys) {
+			l.t.Errorf("%s: stored %c %d, want %d", when, prefix, got, keys)
 		}
 	}
-	goOn <- errors.New("the process ends here")
-	if _, err := last.Wait(t.Context()); !errors.Is(err, ErrStopped) {
-		t.Errorf("acknowledged without a guard: %v", err)
-	}
-	l.guard.Before(nil)
+}
+
+// TestSealedWhenCompleted: the commit that completes a bundle seals it, and leaves
+// nothing of what was stored of it before, also after a restart.
+func TestSealedWhenCompleted(t *testing.T) {
+	l := newTestLog(t, nil)
+	event := func(n int) *Submission { return submission(n, 1, false) }
+	ended := commitOf(l, 800, event)
+	l.wantStored("before the guard knows", map[byte][]int64{
+		prefixBundle: {0, 1, 2}, prefixRun: {768}, prefixIdentity: {0, 256, 512, 768}})
+	ended()
+	l.mustAdd(event(800))
 	l.crash()
-	l.fill(1300)
+	l.wantStored("after a restart", map[byte][]int64{
+		prefixBundle: {0, 1, 2}, prefixRun: {768, 800}, prefixIdentity: {0, 256, 512, 768, 800}})
+	for n := 801; n < 1026; n++ {
+		l.mustAdd(event(n))
+	}
+	l.wantStored("completed", map[byte][]int64{
+		prefixBundle: {0, 1, 2, 3}, prefixRun: {1024, 1025}, prefixIdentity: {0, 256, 512, 768, 1024, 1025}})
+	l.check()
+}
+
+// TestSealerTakesWhatIsLarge: bundles too large for the commit that completes them are
+// sealed later, also after a restart, and those sealed already are passed over.
+func TestSealerTakesWhatIsLarge(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.end()
+	l.disk.SetLimits(storage.Limits{Bytes: 512 << 10, Keys: 10000})
+	l.open()
+	event := func(n int) *Submission { return submissionOf(strings.Repeat("x", 300), fmt.Sprint(n), 1, false) }
+	ended := commitOf(l, 540, event)
+	l.wantStored("before the guard knows", map[byte][]int64{prefixBundle: {1}, prefixRun: {0, 1, 2, 512}})
+	ended()
+	for n := 540; n < 770; n++ {
+		l.mustAdd(event(n))
+	}
 	quiesce(t, l)
 	l.check()
 }

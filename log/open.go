@@ -32,7 +32,7 @@ func Create(ctx context.Context, store storage.Store, first []byte, identity [32
 	if err != nil {
 		return Head{}, fmt.Errorf("log: creating: %w", err)
 	}
-	g := newGroup(edge{}, Head{Time: e.Time})
+	g := newGroup(&view{head: Head{Time: e.Time}}, store.Limits())
 	g.byIdentity = make(map[[32]byte]int)
 	g.append(&Pending{sub: &Submission{Identity: identity, Leaf: bytes.Clone(first), Authority: true}})
 	g.finish()
@@ -90,10 +90,11 @@ func Open(ctx context.Context, cfg Config) (*Log, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.view.Store(&view{head: head, edge: *edge})
-	if err := l.loadIdentities(ctx, head.Size); err != nil {
+	partial, err := l.loadIdentities(ctx, head.Size)
+	if err != nil {
 		return nil, err
 	}
+	l.view.Store(&view{head: head, edge: *edge, partial: partial})
 	if err := l.loadEvidence(ctx); err != nil {
 		return nil, err
 	}
@@ -168,8 +169,11 @@ func loadEdge(ctx context.Context, store storage.Store, head Head) (*edge, error
 	return e, nil
 }
 
-func (l *Log) loadIdentities(ctx context.Context, size int64) error {
+// loadIdentities fills the index of identities, and returns what is stored of the
+// partial bundle.
+func (l *Log) loadIdentities(ctx context.Context, size int64) (partial, error) {
 	l.identities.reserve(size)
+	var p partial
 	next := int64(0)
 	err := l.cfg.Store.Scan(ctx, []byte{prefixIdentity}, []byte{prefixIdentity + 1}, func(key, value []byte) error {
 		index, err := keyNumber(key)
@@ -179,6 +183,10 @@ func (l *Log) loadIdentities(ctx context.Context, size int64) error {
 		if index != next || len(value)%32 != 0 {
 			return fmt.Errorf("log: %s: expected those from leaf %d on: %w", describeKey(key), next, storage.ErrCorrupt)
 		}
+		if index >= size-size%tile.Width {
+			p.starts = append(p.starts, index)
+			p.identities = append(p.identities, value...)
+		}
 		for ; len(value) > 0; value = value[32:] {
 			l.identities.add([32]byte(value), next)
 			next++
@@ -186,12 +194,12 @@ func (l *Log) loadIdentities(ctx context.Context, size int64) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("log: loading identities: %w", err)
+		return partial{}, fmt.Errorf("log: loading identities: %w", err)
 	}
 	if next != size {
-		return fmt.Errorf("log: the store has the identities of %d leaves and %d leaves: %w", next, size, storage.ErrCorrupt)
+		return partial{}, fmt.Errorf("log: the store has the identities of %d leaves and %d leaves: %w", next, size, storage.ErrCorrupt)
 	}
-	return nil
+	return p, nil
 }
 
 func (l *Log) loadEvidence(ctx context.Context) error {

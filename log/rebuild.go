@@ -96,11 +96,11 @@ type rebuild struct {
 }
 
 func (r *rebuild) begin() {
-	next := newGroup(edge{}, Head{})
-	if r.group != nil {
-		next = newGroup(r.group.edge, r.group.head)
+	var committed view
+	if g := r.group; g != nil {
+		committed = view{head: g.head, edge: g.edge, partial: g.partial}
 	}
-	r.group, r.bytes, r.entries = next, 0, 0
+	r.group, r.bytes, r.entries = newGroup(&committed, r.budget), 0, 0
 }
 
 func (r *rebuild) bundle(n int64, width int) error {
@@ -157,7 +157,7 @@ func (r *rebuild) leaf(index int64, leaf []byte) error {
 func (r *rebuild) commit() error {
 	r.group.finish()
 	head := r.group.head.marshal()
-	if err := r.cfg.Store.Commit(r.ctx, &storage.Batch{OldHead: r.old, NewHead: head, Put: r.group.put}); err != nil {
+	if err := r.cfg.Store.Commit(r.ctx, &storage.Batch{OldHead: r.old, NewHead: head, Put: r.group.put, Delete: r.group.remove}); err != nil {
 		return fmt.Errorf("log: storing up to leaf %d: %w", r.group.head.Size, err)
 	}
 	r.old = head

@@ -25,7 +25,7 @@ func TestRebuild(t *testing.T) {
 		p := l.waitPublished(l.Head().Size)
 
 		disk := memory.NewDisk()
-		disk.SetLimits(storage.Limits{Bytes: 64 << 10, Keys: 1000}) // many commits
+		disk.SetLimits(storage.Limits{Bytes: 128 << 10, Keys: 1400}) // several commits
 		store, err := disk.Open()
 		if err != nil {
 			t.Fatal(err)
@@ -40,6 +40,11 @@ func TestRebuild(t *testing.T) {
 		}
 		if _, err := Check(t.Context(), CheckConfig{Store: store, Identify: identify}); err != nil {
 			t.Error(err)
+		}
+		for _, run := range storedKeys(t, store, prefixRun) {
+			if run < head.Size/tile.Width*tile.Width {
+				t.Errorf("size %d: run %d is of a complete bundle", head.Size, run)
+			}
 		}
 		if _, err := Rebuild(t.Context(), cfg); !errors.Is(err, ErrExists) {
 			t.Errorf("rebuilding over a log: %v", err)

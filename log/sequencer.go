@@ -61,25 +61,34 @@ type group struct {
 
 	put []storage.KV
 
-	runStart   int64 // index of the first entry of the run being gathered
-	identities []byte
+	remove [][]byte
 
-	// packed are the bundles that begin and end within the group. completed is
-	// the one that began before it and ends within it, or -1: it lies in runs.
-	packed    []*packedBundle
-	packing   sync.WaitGroup
-	completed int64
+	partial  partial // copied and appended to, as the edge is
+	runStart int64   // index of the first entry of the run being gathered
+
+	// packed are the bundles that the group completes and seals. unsealed is the
+	// one that it completes and leaves in runs, or -1.
+	packed   []*packedBundle
+	packing  sync.WaitGroup
+	maxLate  int // bytes of a bundle begun before the group that is sealed with it
+	unsealed int64
 }
 
-// packedBundle is sealed before it is stored for the first time. The goroutine that
-// packs it owns it until packing is done.
+// packedBundle is a bundle to be sealed. The goroutine that packs it owns it until
+// packing is done.
 type packedBundle struct {
 	n               int64
 	entries, sealed []byte
 }
 
-func newGroup(edge edge, head Head) *group {
-	return &group{edge: edge, head: head, runStart: head.Size, completed: -1}
+// maxLate keeps a small commit quick that happens to complete a bundle of large
+// entries: of more than that, the sealer takes care.
+const maxLate = 1 << 20
+
+// newGroup begins a group on top of what is committed.
+func newGroup(v *view, limits storage.Limits) *group {
+	return &group{edge: v.edge, head: v.head, partial: v.partial, runStart: v.head.Size,
+		maxLate: int(min(limits.Bytes/8, maxLate)), unsealed: -1}
 }
 
 type repeat struct {
@@ -104,7 +113,7 @@ func (l *Log) commit(batch []*Pending, riding []extra) error {
 			return nil
 		}
 	}
-	g := newGroup(old.edge, old.head)
+	g := newGroup(old, l.cfg.Store.Limits())
 	g.byIdentity = make(map[[32]byte]int)
 	g.head.Time = max(now, old.head.Time)
 	for _, p := range batch {
@@ -121,7 +130,7 @@ func (l *Log) commit(batch []*Pending, riding []extra) error {
 		g.coming = l.publish.announce(g.head)
 	}
 
-	b := &storage.Batch{OldHead: old.head.marshal(), NewHead: g.head.marshal(), Put: g.put}
+	b := &storage.Batch{OldHead: old.head.marshal(), NewHead: g.head.marshal(), Put: g.put, Delete: g.remove}
 	for _, x := range riding {
 		b.Put = append(b.Put, x.put...)
 		b.Delete = append(b.Delete, x.remove...)
@@ -229,12 +238,13 @@ func (g *group) appendLeaf(leaf []byte, identity [32]byte, authority bool) Posit
 	index := g.head.Size
 	if index%tile.Width == 0 {
 		g.cutRun()
+		g.partial = partial{identities: make([]byte, 0, tile.Width*len(identity))}
 	}
 	leafHash := entry.LeafHash(leaf)
 	g.edge.appendLeaf(leaf, leafHash, func(level int, n int64, data []byte) {
 		g.put = append(g.put, storage.KV{Key: tileKey(level, n), Value: data})
 	})
-	g.identities = append(g.identities, identity[:]...)
+	g.partial.identities = append(g.partial.identities, identity[:]...)
 	g.head.Size++
 	if authority {
 		g.head.Covered = g.head.Size
@@ -243,7 +253,8 @@ func (g *group) appendLeaf(leaf []byte, identity [32]byte, authority bool) Posit
 	return Position{Index: index, Time: g.head.Time, LeafHash: leafHash}
 }
 
-// cutRun puts the entries gathered since the last cut, all of one bundle.
+// cutRun puts the entries gathered since the last cut, all of one bundle: those that
+// complete it as a sealed bundle together with those before them, others as a run.
 func (g *group) cutRun() {
 	if g.runStart == g.head.Size {
 		return
@@ -251,25 +262,36 @@ func (g *group) cutRun() {
 	n := g.runStart / tile.Width
 	from := int(g.runStart % tile.Width)
 	to := from + int(g.head.Size-g.runStart)
-	entries := g.edge.entries(from, to)
-	if to-from == tile.Width {
-		g.pack(n, entries)
+	complete := to == tile.Width
+	if complete && (from == 0 || len(g.edge.bundle) <= g.maxLate) {
+		g.pack(n)
 	} else {
-		g.put = append(g.put, storage.KV{Key: numberKey(prefixRun, g.runStart), Value: entries})
-		if to == tile.Width {
-			g.completed = n
+		const size = 32 // of an identity
+		g.put = append(g.put,
+			storage.KV{Key: numberKey(prefixRun, g.runStart), Value: g.edge.entries(from, to)},
+			storage.KV{Key: numberKey(prefixIdentity, g.runStart), Value: g.partial.identities[from*size : to*size]})
+		g.partial.starts = append(g.partial.starts, g.runStart)
+		if complete {
+			g.unsealed = n
 		}
 	}
-	g.put = append(g.put, storage.KV{Key: numberKey(prefixIdentity, g.runStart), Value: g.identities})
-	g.runStart, g.identities = g.head.Size, nil
+	g.runStart = g.head.Size
 }
 
-// pack seals a whole bundle while those behind it are being hashed. As a run it
-// would be written, read and written again, and compressed all the same.
-func (g *group) pack(n int64, entries []byte) {
-	p := &packedBundle{n: n, entries: entries}
+// pack seals a complete bundle, while those behind it are being hashed, and removes
+// what earlier commits stored of it.
+func (g *group) pack(n int64) {
+	p := &packedBundle{n: n, entries: g.edge.bundle}
 	g.packed = append(g.packed, p)
 	g.packing.Go(func() { p.sealed = compressBundle(p.entries) })
+	first := n * tile.Width
+	g.put = append(g.put, storage.KV{Key: numberKey(prefixIdentity, first), Value: g.partial.identities})
+	for _, start := range g.partial.starts {
+		g.remove = append(g.remove, numberKey(prefixRun, start))
+		if start != first {
+			g.remove = append(g.remove, numberKey(prefixIdentity, start))
+		}
+	}
 }
 
 func (g *group) finish() {
@@ -289,12 +311,12 @@ func (l *Log) release(g *group) {
 	}
 	l.identitiesMu.Unlock()
 	if len(g.accepted) > 0 {
-		l.view.Store(&view{head: g.head, edge: g.edge})
+		l.view.Store(&view{head: g.head, edge: g.edge, partial: g.partial})
 		l.metrics.entries.Add(float64(len(g.accepted)))
 		l.metrics.size.Set(float64(g.head.Size))
 		l.metrics.batchEntries.Observe(float64(len(g.accepted)))
-		if g.completed >= 0 {
-			l.unsealed.add(g.completed)
+		if g.unsealed >= 0 {
+			l.unsealed.add(g.unsealed)
 		}
 		g.coming.conclude(true)
 	}
