@@ -114,7 +114,7 @@ func (l *Log) commit(batch []*Pending, riding []extra) error {
 		}
 	}
 	g := newGroup(old, l.cfg.Store.Limits())
-	g.byIdentity = make(map[[32]byte]int)
+	g.byIdentity = make(map[[32]byte]int, len(batch))
 	g.head.Time = max(now, old.head.Time)
 	for _, p := range batch {
 		l.place(g, p)
