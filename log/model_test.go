@@ -30,7 +30,7 @@ func TestModel(t *testing.T) {
 		m.hashes[0] = entry.LeafHash(first)
 		rt.Repeat(map[string]func(*rapid.T){
 			"add":       func(rt *rapid.T) { m.add(rapid.IntRange(1, 5).Draw(rt, "count"), false) },
-			"add many":  func(rt *rapid.T) { m.add(rapid.IntRange(100, 300).Draw(rt, "count"), false) },
+			"add many":  func(rt *rapid.T) { m.add(rapid.IntRange(100, 600).Draw(rt, "count"), false) },
 			"authority": func(*rapid.T) { m.add(1, true) },
 			"again":     m.again,
 			"conflict":  m.conflict,
