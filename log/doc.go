@@ -9,15 +9,17 @@
 //
 // [Log.Add] puts a submission into a bounded pool. One goroutine, the
 // sequencer, owns the tree: as soon as the last commit has ended it takes all
-// that is in the pool, gives indexes and one time, hashes, and hands one batch
-// to the store. storage.Store.Commit is the commit point. Then the committed
-// head goes into the guard, outside the store, and only then does anything
-// leave: an index, a receipt, a signature.
+// that is in the pool (of many, up to the end of an entry bundle), gives
+// indexes and one time, hashes, packs the bundles that are complete into the
+// form they are served in, and hands one batch to the store.
+// storage.Store.Commit is the commit point. Then the committed head goes into
+// the guard, outside the store, and only then does anything leave: an index, a
+// receipt, a signature.
 //
 // A second goroutine, the publisher, signs the newest head, asks the witnesses
 // through a [Cosigner], and publishes when the policy's quorum is met. A third,
-// the sealer, packs complete entry bundles into the form they are served in; it
-// computes and lets the sequencer write.
+// the sealer, packs those bundles that were too large for the commit that
+// completed them; it computes and lets the sequencer write.
 //
 // Readers take an immutable [view] that the sequencer replaces after each
 // commit, and the store. They never wait for the sequencer.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -257,10 +258,23 @@ func TestSealedWhenCompleted(t *testing.T) {
 	l.check()
 }
 
+// staysUnsealed takes the lines of a log and waits, at each that says that a bundle
+// stays unsealed, until somebody has noticed.
+type staysUnsealed chan struct{}
+
+func (s staysUnsealed) Write(line []byte) (int, error) {
+	if bytes.Contains(line, []byte("bundle stays unsealed")) {
+		s <- struct{}{}
+	}
+	return len(line), nil
+}
+
 // TestSealerTakesWhatIsLarge: bundles too large for the commit that completes them are
-// sealed later, also after a restart, and those sealed already are passed over.
+// sealed later, also after a restart and after a failure, and those sealed already are
+// passed over.
 func TestSealerTakesWhatIsLarge(t *testing.T) {
-	l := newTestLog(t, nil)
+	stays := make(staysUnsealed)
+	l := newTestLog(t, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(stays, nil)) })
 	l.end()
 	l.disk.SetLimits(storage.Limits{Bytes: 512 << 10, Keys: 10000})
 	l.open()
@@ -268,8 +282,19 @@ func TestSealerTakesWhatIsLarge(t *testing.T) {
 	ended := commitOf(l, 540, event)
 	l.wantStored("before the guard knows", map[byte][]int64{prefixBundle: {1}, prefixRun: {0, 1, 2, 512}})
 	ended()
-	for n := 540; n < 770; n++ {
+	quiesce(t, l)
+	for n := 540; n < 767; n++ {
 		l.mustAdd(event(n))
+	}
+	l.disk.OnCommit(memory.Succeed, memory.Full)
+	l.mustAdd(event(767))
+	select {
+	case <-stays:
+	case <-time.After(time.Minute):
+		t.Fatal("the sealer has not met a full disk")
+	}
+	for n := 768; n < 1024; n++ {
+		l.mustAdd(submission(n, 1, false))
 	}
 	quiesce(t, l)
 	l.check()

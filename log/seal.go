@@ -15,8 +15,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 )
 
-// unsealed are the numbers of complete bundles that several commits made, so that
-// they lie in runs.
+// unsealed are the numbers of complete bundles that lie in runs.
 type unsealed struct {
 	wake chan struct{} // holds a token when some may have come
 
@@ -30,6 +29,11 @@ func (u *unsealed) add(n int64) {
 	u.mu.Lock()
 	u.queue = append(u.queue, n)
 	u.mu.Unlock()
+	u.look()
+}
+
+// look has the sealer try, again where it has failed.
+func (u *unsealed) look() {
 	select {
 	case u.wake <- struct{}{}:
 	default:

@@ -59,8 +59,7 @@ type group struct {
 	byIdentity map[[32]byte]int
 	repeats    []repeat
 
-	put []storage.KV
-
+	put    []storage.KV
 	remove [][]byte
 
 	partial  partial // copied and appended to, as the edge is
@@ -254,7 +253,8 @@ func (g *group) appendLeaf(leaf []byte, identity [32]byte, authority bool) Posit
 }
 
 // cutRun puts the entries gathered since the last cut, all of one bundle: those that
-// complete it as a sealed bundle together with those before them, others as a run.
+// complete it, unless it is large, as a sealed bundle with those before them, others
+// as a run.
 func (g *group) cutRun() {
 	if g.runStart == g.head.Size {
 		return
@@ -317,6 +317,9 @@ func (l *Log) release(g *group) {
 		l.metrics.batchEntries.Observe(float64(len(g.accepted)))
 		if g.unsealed >= 0 {
 			l.unsealed.add(g.unsealed)
+		}
+		if len(g.packed) > 0 {
+			l.unsealed.look()
 		}
 		g.coming.conclude(true)
 	}
