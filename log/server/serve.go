@@ -35,7 +35,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener, tlsConfig *tls.Confi
 		WriteTimeout:   s.cfg.Limits.BodyTimeout + s.cfg.Limits.CommitTimeout + s.cfg.Limits.MaxWait + s.cfg.Limits.WriteTimeout,
 		IdleTimeout:    s.cfg.Limits.IdleTimeout,
 		MaxHeaderBytes: 32 << 10,
-		ConnContext:    func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connKey{}, c) },
+		ConnContext:    withConn,
 		ErrorLog:       slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
@@ -101,44 +101,69 @@ type limitedConn struct {
 	// held is the first part of an answer that is longer than net/http's buffer,
 	// waiting to be written with the rest; see joinWrites. Like joining it
 	// belongs to the goroutine that serves the connection.
-	held    []byte
+	held    *[2 * writeBuffer]byte
 	joining bool
 }
 
 // writeBuffer is how much net/http gathers before it writes, in bytes.
 const writeBuffer = 4 << 10
 
+// heldBuffers are kept for reuse: an answer needs one for a moment, and most
+// connections wait.
+var heldBuffers = sync.Pool{New: func() any { return new([2 * writeBuffer]byte) }}
+
 // connKey is under what the context of a request holds its connection.
 type connKey struct{}
 
-// joinWrites has the answer to r, whose body has this many bytes, written at
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// joinWrites has the answer to r, with this header and as long a body, written at
 // once. A receipt is a little longer than net/http's buffer, which costs two
 // writes, each as dear as all else about a small request. Nothing follows for a
 // HEAD request, and connections under TLS write records.
-func joinWrites(r *http.Request, body int) {
-	if conn, ok := r.Context().Value(connKey{}).(*limitedConn); ok && body > writeBuffer && r.Method != http.MethodHead {
-		conn.joining = true
+func joinWrites(r *http.Request, h http.Header, body int) {
+	conn, ok := r.Context().Value(connKey{}).(*limitedConn)
+	if !ok || r.Method == http.MethodHead {
+		return
 	}
+	length := body // of the answer, at least: there is a line of status, too
+	for name, values := range h {
+		for _, value := range values {
+			length += len(name) + len(": ") + len(value) + len("\r\n")
+		}
+	}
+	conn.joining = length > writeBuffer
 }
 
-// Write holds back the first full buffer of an answer that joinWrites has
-// announced: its body alone is longer, so another write follows.
+// Write holds back the first full buffer of an answer that joinWrites has found
+// to be longer, so that another write follows.
 func (c *limitedConn) Write(b []byte) (int, error) {
 	if c.joining {
 		c.joining = false
 		if len(b) == writeBuffer {
-			c.held = append(c.held[:0], b...)
-			return len(b), nil
+			c.held = heldBuffers.Get().(*[2 * writeBuffer]byte)
+			return copy(c.held[:], b), nil
 		}
 	}
-	if len(c.held) == 0 {
+	if c.held == nil {
 		return c.Conn.Write(b)
 	}
-	buffers := net.Buffers{c.held, b}
-	n, err := buffers.WriteTo(c.Conn)
-	n -= int64(len(c.held))
-	c.held = c.held[:0]
-	return int(max(n, 0)), err
+	held := c.held
+	c.held = nil
+	defer heldBuffers.Put(held)
+	var n int64
+	var err error
+	if len(b) <= writeBuffer {
+		var written int
+		written, err = c.Conn.Write(held[:writeBuffer+copy(held[writeBuffer:], b)])
+		n = int64(written)
+	} else {
+		buffers := net.Buffers{held[:writeBuffer], b}
+		n, err = buffers.WriteTo(c.Conn)
+	}
+	return int(max(n-writeBuffer, 0)), err
 }
 
 func (c *limitedConn) Close() error {

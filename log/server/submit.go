@@ -117,8 +117,7 @@ func (s *Server) answerOne(w http.ResponseWriter, r *http.Request, c *candidate)
 	}
 	body := make([]byte, 0, 8<<10) // the checkpoint alone is half of that
 	body = append(appendReceipt(body, c.position, proof), '\n')
-	joinWrites(r, len(body))
-	writeBody(w, status, typeJSON, body)
+	writeJoined(w, r, status, typeJSON, body)
 }
 
 // answerBatch answers a batch: each event with its own status, all proofs to
@@ -170,8 +169,7 @@ func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, candidates 
 	w.Header().Set("Vary", "Prefer")
 	s.extendWrite(w)
 	body = append(body, "]}\n"...)
-	joinWrites(r, len(body))
-	writeBody(w, http.StatusOK, typeJSON, body)
+	writeJoined(w, r, http.StatusOK, typeJSON, body)
 }
 
 // appendEntry appends the receipt of one logged event of a batch, or nothing and
@@ -243,13 +241,26 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 }
 
 func writeBody(w http.ResponseWriter, status int, contentType string, body []byte) {
-	h := w.Header()
+	describe(w.Header(), contentType, len(body))
+	w.WriteHeader(status)
+	w.Write(body)
+}
+
+// writeJoined is writeBody for what is sent often and is longer than net/http's
+// buffer.
+func writeJoined(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte) {
+	describe(w.Header(), contentType, len(body))
+	joinWrites(r, w.Header(), len(body))
+	w.WriteHeader(status)
+	w.Write(body)
+}
+
+// describe sets what the header says of a body.
+func describe(h http.Header, contentType string, length int) {
 	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Content-Length", strconv.Itoa(length))
 	h.Set("X-Content-Type-Options", "nosniff")
 	if h.Get("Cache-Control") == "" {
 		h.Set("Cache-Control", "no-store")
 	}
-	w.WriteHeader(status)
-	w.Write(body)
 }
