@@ -16,11 +16,15 @@ type methods map[string]http.HandlerFunc
 // routes builds the router. Paths are matched as they were sent, neither
 // cleaned nor decoded: one resource has one URL.
 func (s *Server) routes() http.Handler {
-	r := mux.NewRouter().SkipClean(true).UseEncodedPath()
+	r := router{fixed: make(map[string]http.Handler), patterns: mux.NewRouter().SkipClean(true).UseEncodedPath()}
 	handle := func(path, route string, m methods) {
-		r.Handle(path, s.instrument(route, m))
+		if strings.Contains(path, "{") {
+			r.patterns.Handle(path, s.instrument(route, m))
+			return
+		}
+		r.fixed[path] = s.instrument(route, m)
 	}
-	r.PathPrefix("/tile/").Handler(s.instrument("tile", methods{"GET": s.getTile}))
+	r.patterns.PathPrefix("/tile/").Handler(s.instrument("tile", methods{"GET": s.getTile}))
 	handle("/checkpoint", "checkpoint", methods{"GET": s.getCheckpoint})
 	handle("/v1/events", "events", methods{"POST": s.postEvents, "GET": s.guarded(s.getEvents)})
 	handle("/v1/entries/{index}", "entry", methods{"GET": s.guarded(s.getEntry)})
@@ -31,10 +35,25 @@ func (s *Server) routes() http.Handler {
 	handle("/readyz", "readyz", methods{"GET": s.getReady})
 	handle("/metrics", "metrics", methods{"GET": s.getMetrics})
 	handle("/", "home", methods{"GET": s.getHome})
-	r.NotFoundHandler = s.instrument("unknown", methods{"*": func(w http.ResponseWriter, r *http.Request) {
+	r.patterns.NotFoundHandler = s.instrument("unknown", methods{"*": func(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, refuse("not-found", "There is nothing at %s.", r.URL.EscapedPath()))
 	}})
 	return r
+}
+
+// router takes the paths that are no patterns, among them that of the events,
+// past the regular expressions of the others.
+type router struct {
+	fixed    map[string]http.Handler
+	patterns *mux.Router
+}
+
+func (r router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if h := r.fixed[req.URL.Path]; h != nil && req.URL.RawPath == "" { // sent as it is written there
+		h.ServeHTTP(w, req)
+		return
+	}
+	r.patterns.ServeHTTP(w, req)
 }
 
 // instrument dispatches by method, counts and times requests, and turns a panic

@@ -431,7 +431,7 @@ func TestHome(t *testing.T) {
 
 func TestUnknownPathsAndMethods(t *testing.T) {
 	f := newFixture(t, setup{})
-	for _, path := range []string{"/nowhere", "/v1", "/v1/", "/v1/events/", "/v1/events/1", "/v1//events", "/favicon.ico", "/index.html", "/.well-known/x"} {
+	for _, path := range []string{"/nowhere", "/v1", "/v1/", "/v1/events/", "/v1/events/1", "/v1//events", "/v1/%65vents", "/v1%2Fevents", "/%76%31/events", "/favicon.ico", "/index.html", "/.well-known/x"} {
 		f.get(path).wantProblem(http.StatusNotFound, "not-found")
 		f.request(http.MethodPost, path, nil).wantProblem(http.StatusNotFound, "not-found")
 	}
