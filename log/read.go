@@ -243,44 +243,58 @@ func (l *Log) Inclusion(ctx context.Context, index, size int64) ([]tlog.Hash, er
 
 // nodeCache keeps the nodes within the tiles that were needed last: a batch is
 // proven with a handful of them, and hashing up a tile for every leaf would cost
-// more than all else about a receipt. A tile of a certain width never changes.
+// more than all else about a receipt. A tile only grows, so of each the widest
+// that was needed serves all.
 type nodeCache struct {
 	mu    sync.Mutex
-	nodes map[tile.Tile]*tile.Nodes
-	order []tile.Tile // oldest first
+	nodes map[tile.Tile]*tile.Nodes // by level and number
+	order []tile.Tile               // oldest first
 }
 
 // maxNodes bounds the cache: 256 tiles of 16 KiB.
 const maxNodes = 256
 
 func (c *nodeCache) get(t tile.Tile, read func() ([]byte, error)) (*tile.Nodes, error) {
+	key := tile.Tile{Level: t.Level, N: t.N}
 	c.mu.Lock()
-	nodes := c.nodes[t]
+	nodes := c.nodes[key]
 	c.mu.Unlock()
-	if nodes != nil {
+	if nodes != nil && nodes.Width() >= t.W {
 		return nodes, nil
 	}
 	data, err := read()
 	if err != nil {
 		return nil, err
 	}
-	if nodes, err = tile.NewNodes(data); err != nil {
+	if nodes == nil {
+		nodes = new(tile.Nodes)
+	}
+	if nodes, err = nodes.Extend(data); err != nil {
 		return nil, fmt.Errorf("log: %s: %w: %w", t.Path(), storage.ErrCorrupt, err)
 	}
+	c.put(key, nodes)
+	return nodes, nil
+}
+
+// put keeps the nodes of a tile, unless wider ones are kept.
+func (c *nodeCache) put(key tile.Tile, nodes *tile.Nodes) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	kept := c.nodes[key]
+	if kept != nil && kept.Width() >= nodes.Width() {
+		return
+	}
 	if c.nodes == nil {
 		c.nodes = make(map[tile.Tile]*tile.Nodes)
 	}
-	if c.nodes[t] == nil {
-		c.nodes[t] = nodes
-		c.order = append(c.order, t)
+	c.nodes[key] = nodes
+	if kept == nil {
+		c.order = append(c.order, key)
 	}
 	if len(c.order) > maxNodes {
 		delete(c.nodes, c.order[0])
 		c.order = c.order[1:]
 	}
-	return nodes, nil
 }
 
 // Consistency returns the consistency proof between two sizes, at most the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/proof"
@@ -15,33 +16,39 @@ import (
 // one goroutine at a time.
 type Reader func(ctx context.Context, t Tile) ([]byte, error)
 
-// NodeReader gives the nodes within a hash tile of exactly t.W hashes, for
+// NodeReader gives the nodes within a hash tile of t.W hashes or more, for
 // whoever proves many leaves and keeps them between proofs. Otherwise it is as
 // Reader.
 type NodeReader func(ctx context.Context, t Tile) (*Nodes, error)
 
 // source is a Reader or a NodeReader.
 type source interface {
-	// subtrees returns a function that gives the root of the complete subtree
-	// over the 1<<up hashes of t that begin with the one at begin.
-	subtrees(ctx context.Context, t Tile) (func(begin, up int) tlog.Hash, error)
+	subtrees(ctx context.Context, t Tile) (subtrees, error)
 }
 
-func (r Reader) subtrees(ctx context.Context, t Tile) (func(begin, up int) tlog.Hash, error) {
-	hashes, err := readTile(ctx, r, t)
-	if err != nil {
-		return nil, err
-	}
-	return func(begin, up int) tlog.Hash { return TileRoot(hashes[begin : begin+1<<up]) }, nil
+// subtrees are what a tile gives.
+type subtrees interface {
+	// root returns the root of the complete subtree over the 1<<up hashes of the
+	// tile that begin with the one at begin.
+	root(begin, up int) tlog.Hash
 }
 
-func (r NodeReader) subtrees(ctx context.Context, t Tile) (func(begin, up int) tlog.Hash, error) {
+func (r Reader) subtrees(ctx context.Context, t Tile) (subtrees, error) {
+	return readTile(ctx, r, t)
+}
+
+func (r NodeReader) subtrees(ctx context.Context, t Tile) (subtrees, error) {
 	nodes, err := r(ctx, t)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", t.Path(), err)
 	}
-	return func(begin, up int) tlog.Hash { return nodes.levels[up][begin>>up] }, nil
+	return nodes, nil
 }
+
+// tileHashes are the hashes of a tile.
+type tileHashes []tlog.Hash
+
+func (h tileHashes) root(begin, up int) tlog.Hash { return TileRoot(h[begin : begin+1<<up]) }
 
 // Nodes are all complete subtrees within one tile: about twice its hashes.
 type Nodes struct {
@@ -50,21 +57,38 @@ type Nodes struct {
 
 // NewNodes hashes the nodes of a tile, 1 to 256 hashes of 32 bytes. The error
 // is ErrBundle.
-func NewNodes(data []byte) (*Nodes, error) {
+func NewNodes(data []byte) (*Nodes, error) { return new(Nodes).Extend(data) }
+
+// Extend returns the nodes of a tile of which n has the first ones, and hashes
+// only those that n lacks. The error is ErrBundle.
+func (n *Nodes) Extend(data []byte) (*Nodes, error) {
 	hashes, err := Hashes(data)
 	if err != nil {
 		return nil, err
 	}
-	n := &Nodes{levels: [][]tlog.Hash{hashes}}
-	for below := hashes; len(below) > 1; below = n.levels[len(n.levels)-1] {
-		level := make([]tlog.Hash, len(below)/2)
-		for i := range level {
+	all := &Nodes{levels: [][]tlog.Hash{hashes}}
+	for below := hashes; len(below) > 1; below = all.levels[len(all.levels)-1] {
+		level, known := make([]tlog.Hash, len(below)/2), 0
+		if up := len(all.levels); up < len(n.levels) {
+			known = copy(level, n.levels[up])
+		}
+		for i := known; i < len(level); i++ {
 			level[i] = tlog.NodeHash(below[2*i], below[2*i+1])
 		}
-		n.levels = append(n.levels, level)
+		all.levels = append(all.levels, level)
 	}
-	return n, nil
+	return all, nil
 }
+
+// Width returns how many hashes the tile has.
+func (n *Nodes) Width() int {
+	if len(n.levels) == 0 {
+		return 0
+	}
+	return len(n.levels[0])
+}
+
+func (n *Nodes) root(begin, up int) tlog.Hash { return n.levels[up][begin>>up] }
 
 // Inclusion returns the inclusion proof (RFC 6962 section 2.1.1) of the leaf
 // at index in the tree of the given size, from the leaf's sibling up to the
@@ -138,7 +162,7 @@ func prove(ctx context.Context, r source, nodes proof.Nodes, size int64) ([]tlog
 		return nil, err
 	}
 	_, begin, end := nodes.Ephem()
-	p := make([]tlog.Hash, 0, len(hashes))
+	p := hashes[:0] // never ahead of what is read
 	for i := 0; i < len(hashes); i++ {
 		h := hashes[i]
 		if i >= begin && i < end {
@@ -156,7 +180,12 @@ func prove(ctx context.Context, r source, nodes proof.Nodes, size int64) ([]tlog
 // readNodes returns the hashes of complete subtrees of the tree of the given
 // size, reading each tile that holds one or more of them once.
 func readNodes(ctx context.Context, r source, ids []compact.NodeID, size int64) ([]tlog.Hash, error) {
-	tiles := make(map[Tile]func(begin, up int) tlog.Hash)
+	type read struct {
+		tile     Tile
+		subtrees subtrees
+	}
+	var room [8]read // most trees have fewer levels of tiles
+	tiles := room[:0]
 	hashes := make([]tlog.Hash, len(ids))
 	for i, id := range ids {
 		// A node lies within the tile whose level is the highest below or at
@@ -165,20 +194,20 @@ func readNodes(ctx context.Context, r source, ids []compact.NodeID, size int64) 
 		first := int64(id.Index << up)
 		t := Tile{Level: level, N: first >> Height}
 		t.W = WidthAt(level, t.N, size)
-		subtree, ok := tiles[t]
-		if !ok {
-			var err error
-			if subtree, err = r.subtrees(ctx, t); err != nil {
+		known := slices.IndexFunc(tiles, func(r read) bool { return r.tile == t })
+		if known < 0 {
+			subtrees, err := r.subtrees(ctx, t)
+			if err != nil {
 				return nil, err
 			}
-			tiles[t] = subtree
+			known, tiles = len(tiles), append(tiles, read{t, subtrees})
 		}
-		hashes[i] = subtree(int(first%Width), up)
+		hashes[i] = tiles[known].subtrees.root(int(first%Width), up)
 	}
 	return hashes, nil
 }
 
-func readTile(ctx context.Context, r Reader, t Tile) ([]tlog.Hash, error) {
+func readTile(ctx context.Context, r Reader, t Tile) (tileHashes, error) {
 	b, err := r(ctx, t)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", t.Path(), err)
