@@ -118,13 +118,13 @@ func (s *Server) getProof(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	pub := s.await(r.Context(), index+1, 0)
-	if pub == nil {
+	note := s.await(r.Context(), index+1, 0)
+	if note == nil {
 		s.fail(w, r, notPublished("No published checkpoint that meets the policy covers leaf %d yet.", index))
 		return
 	}
 	pos := log.Position{Index: index, Time: entry.TimeOf(leaf), LeafHash: entry.LeafHash(leaf)}
-	proof, err := s.prove(r.Context(), pos, pub)
+	proof, err := s.prove(r.Context(), pos, note)
 	if err != nil {
 		s.fail(w, r, err)
 		return

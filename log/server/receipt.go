@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -34,37 +33,42 @@ type prover struct {
 
 // verifiedNote is a published checkpoint whose signatures were verified.
 type verifiedNote struct {
-	note []byte
+	pub  *log.Published // nobody changes it
 	cp   checkpoint.Checkpoint
 	json []byte // the note as a JSON string: it is the larger part of a receipt
 	err  error  // why nothing can be proven by it; then there is only the note
 }
 
-// note verifies the signatures of a published checkpoint under the policy. The
-// error wraps checkpoint.ErrQuorum when the note is good but the policy asks for
-// more, as after a change of policy.
-func (p *prover) note(pub *log.Published) (*verifiedNote, error) {
-	known := func() *verifiedNote {
-		if v := p.verified.Load(); v != nil && bytes.Equal(v.note, pub.Note) {
-			return v
-		}
+// note verifies the signatures of a published checkpoint under the policy, unless
+// that has been done, and returns it, or a larger one that was verified meanwhile:
+// who comes late for a checkpoint is as well served by its successor. Its error
+// wraps checkpoint.ErrQuorum when the note is good but the policy asks for more,
+// as after a change of policy.
+func (p *prover) note(pub *log.Published) *verifiedNote {
+	if v := p.verified.Load().serves(pub); v != nil {
+		return v
+	}
+	p.verifying.Lock()
+	defer p.verifying.Unlock()
+	if v := p.verified.Load().serves(pub); v != nil {
+		return v
+	}
+	v := p.verify(pub)
+	p.verified.Store(v)
+	return v
+}
+
+// serves returns v if what was published is it, or smaller.
+func (v *verifiedNote) serves(pub *log.Published) *verifiedNote {
+	if v == nil || v.pub != pub && (v.err != nil || v.cp.Size <= pub.Size) {
 		return nil
 	}
-	v := known()
-	if v == nil {
-		p.verifying.Lock()
-		defer p.verifying.Unlock()
-		if v = known(); v == nil {
-			v = p.verify(pub)
-			p.verified.Store(v)
-		}
-	}
-	return v, v.err
+	return v
 }
 
 func (p *prover) verify(pub *log.Published) *verifiedNote {
 	fail := func(err error) *verifiedNote {
-		return &verifiedNote{note: pub.Note, err: fmt.Errorf("published checkpoint of size %d: %w", pub.Size, err)}
+		return &verifiedNote{pub: pub, err: fmt.Errorf("published checkpoint of size %d: %w", pub.Size, err)}
 	}
 	v, err := p.policy.Verify(pub.Note)
 	switch {
@@ -86,7 +90,7 @@ func (p *prover) verify(pub *log.Published) *verifiedNote {
 	if err != nil { // strings always marshal
 		return fail(err)
 	}
-	return &verifiedNote{note: pub.Note, cp: v.Checkpoint, json: quoted}
+	return &verifiedNote{pub: pub, cp: v.Checkpoint, json: quoted}
 }
 
 // inclusion is the way from one leaf to a verified checkpoint, verified.
@@ -95,11 +99,10 @@ type inclusion struct {
 	note   *verifiedNote
 }
 
-// prove returns the proof of the leaf at pos to the checkpoint in pub, verified.
-func (p *prover) prove(ctx context.Context, pos log.Position, pub *log.Published) (*inclusion, error) {
-	note, err := p.note(pub)
-	if err != nil {
-		return nil, err
+// prove returns the proof of the leaf at pos to the checkpoint in note, verified.
+func (p *prover) prove(ctx context.Context, pos log.Position, note *verifiedNote) (*inclusion, error) {
+	if note.err != nil {
+		return nil, note.err
 	}
 	hashes, err := p.log.Inclusion(ctx, pos.Index, note.cp.Size)
 	if err != nil {
@@ -113,7 +116,7 @@ func (p *prover) prove(ctx context.Context, pos log.Position, pub *log.Published
 
 // tlogProof returns the proof as a c2sp.org/tlog-proof.
 func (i *inclusion) tlogProof(pos log.Position) []byte {
-	proof := checkpoint.Proof{Extra: checkpoint.LeafTimeExtra(pos.Time), Index: pos.Index, Hashes: i.hashes, Checkpoint: i.note.note}
+	proof := checkpoint.Proof{Extra: checkpoint.LeafTimeExtra(pos.Time), Index: pos.Index, Hashes: i.hashes, Checkpoint: i.note.pub.Note}
 	return proof.Marshal()
 }
 

@@ -43,3 +43,27 @@ func TestReceiptIsJSON(t *testing.T) {
 		}
 	}
 }
+
+// TestLateForACheckpoint: who comes for a checkpoint when a larger one has been
+// verified is given that, and the smaller one is not verified again.
+func TestLateForACheckpoint(t *testing.T) {
+	f := newFixture(t, setup{})
+	p := f.server.prover
+	smaller := f.log.Published()
+	verified := p.note(smaller)
+	if again := p.note(smaller); again != verified || verified.err != nil {
+		t.Fatalf("the note of size %d was verified twice, or not: %v", smaller.Size, verified.err)
+	}
+	f.fill(1)
+	larger := f.log.Published()
+	if larger.Size <= smaller.Size {
+		t.Fatalf("size %d follows size %d", larger.Size, smaller.Size)
+	}
+	next := p.note(larger)
+	if next.err != nil || next.cp.Size != larger.Size {
+		t.Fatalf("size %d, %v, want %d", next.cp.Size, next.err, larger.Size)
+	}
+	if late := p.note(smaller); late != next {
+		t.Errorf("who came late was given size %d", late.cp.Size)
+	}
+}

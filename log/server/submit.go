@@ -89,14 +89,14 @@ func (s *Server) answerOne(w http.ResponseWriter, r *http.Request, c *candidate)
 	if prefer.applied != "" {
 		h.Set("Preference-Applied", prefer.applied)
 	}
-	var pub *log.Published
+	var note *verifiedNote
 	if !prefer.async || c.position.Existing {
-		pub = s.await(r.Context(), c.position.Index+1, prefer.wait)
+		note = s.await(r.Context(), c.position.Index+1, prefer.wait)
 	}
 	var proof *inclusion
-	if pub != nil {
+	if note != nil {
 		var err error
-		if proof, err = s.prove(r.Context(), c.position, pub); err != nil {
+		if proof, err = s.prove(r.Context(), c.position, note); err != nil {
 			s.fail(w, r, err)
 			return
 		}
@@ -134,17 +134,15 @@ func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, candidates 
 	if prefer.applied != "" {
 		w.Header().Set("Preference-Applied", prefer.applied)
 	}
-	var pub *log.Published
+	var note *verifiedNote
 	if !prefer.async || existing {
-		pub = s.await(r.Context(), size, prefer.wait)
+		note = s.await(r.Context(), size, prefer.wait)
 	}
 	var retry time.Duration
 	body := make([]byte, 0, (8+len(candidates))<<10)
 	body = append(body, '{')
-	if pub != nil {
-		if note, err := s.prover.note(pub); err == nil {
-			body = append(append(append(body, `"checkpoint":`...), note.json...), ',')
-		}
+	if note != nil && note.err == nil {
+		body = append(append(append(body, `"checkpoint":`...), note.json...), ',')
 	}
 	body = append(body, `"entries":[`...)
 	for i, c := range candidates {
@@ -152,7 +150,7 @@ func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, candidates 
 			body = append(body, ',')
 		}
 		if c.err == nil {
-			body, c.err = s.appendEntry(r.Context(), body, c.position, pub)
+			body, c.err = s.appendEntry(r.Context(), body, c.position, note)
 		}
 		if c.err != nil {
 			refused := toRefusal(c.err)
@@ -174,11 +172,11 @@ func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, candidates 
 
 // appendEntry appends the receipt of one logged event of a batch, or nothing and
 // the error.
-func (s *Server) appendEntry(ctx context.Context, b []byte, pos log.Position, pub *log.Published) ([]byte, error) {
-	if pub == nil {
+func (s *Server) appendEntry(ctx context.Context, b []byte, pos log.Position, note *verifiedNote) ([]byte, error) {
+	if note == nil {
 		return appendBatchReceipt(b, http.StatusAccepted, pos, nil), nil
 	}
-	proof, err := s.prove(ctx, pos, pub)
+	proof, err := s.prove(ctx, pos, note)
 	if err != nil {
 		return b, err
 	}
@@ -191,8 +189,9 @@ func (s *Server) appendEntry(ctx context.Context, b []byte, pos log.Position, pu
 
 // await waits for a published checkpoint of at least size leaves that meets the
 // policy. It returns nil when there is none within wait, when the server or the
-// log stops, or when ctx ends: the event is durable all the same.
-func (s *Server) await(ctx context.Context, size int64, wait time.Duration) *log.Published {
+// log stops, or when ctx ends: the event is durable all the same. One that does
+// not verify is returned, and proves nothing.
+func (s *Server) await(ctx context.Context, size int64, wait time.Duration) *verifiedNote {
 	pub := s.log.Published()
 	if pub == nil || pub.Size < size {
 		if wait <= 0 || s.stopping.Err() != nil {
@@ -206,15 +205,16 @@ func (s *Server) await(ctx context.Context, size int64, wait time.Duration) *log
 			return nil
 		}
 	}
-	if _, err := s.prover.note(pub); errors.Is(err, checkpoint.ErrQuorum) {
+	note := s.prover.note(pub)
+	if errors.Is(note.err, checkpoint.ErrQuorum) {
 		return nil
 	}
-	return pub
+	return note
 }
 
 // prove makes a verified proof and raises the alarm where there is none.
-func (s *Server) prove(ctx context.Context, pos log.Position, pub *log.Published) (*inclusion, error) {
-	proof, err := s.prover.prove(ctx, pos, pub)
+func (s *Server) prove(ctx context.Context, pos log.Position, note *verifiedNote) (*inclusion, error) {
+	proof, err := s.prover.prove(ctx, pos, note)
 	if errors.Is(err, errUnproven) {
 		s.metrics.proofFailures.Inc()
 		return nil, refuse("proof-failed", "Leaf %d is durable, and the proof made for it does not verify.", pos.Index).because(err)
