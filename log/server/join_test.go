@@ -80,7 +80,9 @@ func TestJoinedAnswers(t *testing.T) {
 	l := &counting{Listener: tcp}
 	srv := &http.Server{ConnContext: withConn, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		length, _ := strconv.Atoi(r.URL.RawQuery)
-		writeJoined(w, r, http.StatusOK, typeJSON, bytes.Repeat([]byte("b"), length))
+		if err := writeJoined(w, r, http.StatusOK, typeJSON, bytes.Repeat([]byte("b"), length)); err != nil {
+			t.Error(err)
+		}
 	})}
 	served := make(chan error, 1)
 	go func() {

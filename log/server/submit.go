@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/escortlog/escortlog/log"
@@ -115,9 +117,11 @@ func (s *Server) answerOne(w http.ResponseWriter, r *http.Request, c *candidate)
 		writeBody(w, status, "text/plain; charset=utf-8", proof.tlogProof(c.position))
 		return
 	}
-	body := make([]byte, 0, 8<<10) // the checkpoint alone is half of that
-	body = append(appendReceipt(body, c.position, proof), '\n')
-	writeJoined(w, r, status, typeJSON, body)
+	room := answers.Get().(*[]byte)
+	body := append(appendReceipt((*room)[:0], c.position, proof), '\n')
+	if writeJoined(w, r, status, typeJSON, body) == nil {
+		reuse(room, body)
+	}
 }
 
 // answerBatch answers a batch: each event with its own status, all proofs to
@@ -139,8 +143,8 @@ func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, candidates 
 		note = s.await(r.Context(), size, prefer.wait)
 	}
 	var retry time.Duration
-	body := make([]byte, 0, (8+len(candidates))<<10)
-	body = append(body, '{')
+	room := answers.Get().(*[]byte)
+	body := append(slices.Grow((*room)[:0], (8+len(candidates))<<10), '{')
 	if note != nil && note.err == nil {
 		body = append(append(append(body, `"checkpoint":`...), note.json...), ',')
 	}
@@ -167,7 +171,26 @@ func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, candidates 
 	w.Header().Set("Vary", "Prefer")
 	s.extendWrite(w)
 	body = append(body, "]}\n"...)
-	writeJoined(w, r, http.StatusOK, typeJSON, body)
+	if writeJoined(w, r, http.StatusOK, typeJSON, body) == nil {
+		reuse(room, body)
+	}
+}
+
+// answers are the bytes of answers, kept for reuse: they are most of the memory
+// that a submission takes.
+var answers = sync.Pool{New: func() any {
+	room := make([]byte, 0, 8<<10) // the checkpoint alone is half of that
+	return &room
+}}
+
+// reuse keeps the bytes of an answer, which were made in room, unless they are far
+// more than most. It must have been written without an error: of one that was
+// broken off HTTP/2 may be writing still.
+func reuse(room *[]byte, body []byte) {
+	if cap(body) <= 1<<20 {
+		*room = body
+		answers.Put(room)
+	}
 }
 
 // appendEntry appends the receipt of one logged event of a batch, or nothing and
@@ -248,11 +271,12 @@ func writeBody(w http.ResponseWriter, status int, contentType string, body []byt
 
 // writeJoined is writeBody for what is sent often and is longer than net/http's
 // buffer.
-func writeJoined(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte) {
+func writeJoined(w http.ResponseWriter, r *http.Request, status int, contentType string, body []byte) error {
 	describe(w.Header(), contentType, len(body))
 	joinWrites(r, w.Header(), len(body))
 	w.WriteHeader(status)
-	w.Write(body)
+	_, err := w.Write(body)
+	return err
 }
 
 // describe sets what the header says of a body.
