@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/escortlog/escortlog/log/strict"
@@ -49,9 +50,8 @@ func ParseEnvelope(b []byte) (*Envelope, error) {
 		return nil, fmt.Errorf("%w envelope: %w", ErrMalformed, err)
 	}
 	var payloadType, payload, signatures []byte
-	if err := members(b, "an envelope", map[string]*[]byte{
-		"payloadType": &payloadType, "payload": &payload, "signatures": &signatures,
-	}); err != nil {
+	if err := members(b, "an envelope",
+		member{"payloadType", &payloadType}, member{"payload", &payload}, member{"signatures", &signatures}); err != nil {
 		return nil, err
 	}
 	typ, err := text("payloadType", payloadType)
@@ -83,7 +83,7 @@ func ParseEnvelope(b []byte) (*Envelope, error) {
 
 func parseSignature(b []byte) (s Signature, err error) {
 	var keyID, sig []byte
-	if err := members(b, "a signature", map[string]*[]byte{"keyid": &keyID, "sig": &sig}); err != nil {
+	if err := members(b, "a signature", member{"keyid", &keyID}, member{"sig", &sig}); err != nil {
 		return s, err
 	}
 	id, err := text("keyid", keyID)
@@ -95,24 +95,30 @@ func parseSignature(b []byte) (s Signature, err error) {
 	return s, err
 }
 
+// member is one that an object must have, and where its value goes.
+type member struct {
+	name  string
+	value *[]byte
+}
+
 // members takes an object apart, which must have exactly the members in want,
 // whose values it stores as they were written. The text has passed
 // strict.Check.
-func members(object []byte, what string, want map[string]*[]byte) error {
+func members(object []byte, what string, want ...member) error {
 	if bytes.TrimLeft(object, " \t\r\n")[0] != '{' {
 		return fmt.Errorf("%w envelope: %s must be a JSON object", ErrMalformed, what)
 	}
 	for quoted, value := range strict.Members(object) {
 		name := unquote(quoted)
-		into, ok := want[string(name)]
-		if !ok {
+		i := slices.IndexFunc(want, func(m member) bool { return m.name == string(name) })
+		if i < 0 {
 			return fmt.Errorf("%w envelope: unknown member %q of %s", ErrMalformed, name, what)
 		}
-		*into = value
+		*want[i].value = value
 	}
-	for name, value := range want {
-		if *value == nil {
-			return fmt.Errorf("%w envelope: %s needs the member %s", ErrMalformed, what, name)
+	for _, m := range want {
+		if *m.value == nil {
+			return fmt.Errorf("%w envelope: %s needs the member %s", ErrMalformed, what, m.name)
 		}
 	}
 	return nil

@@ -135,7 +135,11 @@ func attributeValue(name []byte, t *tape, value int) (string, error) {
 // and code points that Unicode calls noncharacters. (Lone surrogates cannot
 // reach it.)
 func hasForbiddenRune(s string) bool {
-	for _, r := range s {
+	ascii := 0
+	for ascii < len(s) && s[ascii] >= 0x20 && s[ascii] < 0x7f {
+		ascii++
+	}
+	for _, r := range s[ascii:] {
 		switch {
 		case r <= 0x1f, r >= 0x7f && r <= 0x9f, r >= 0xfdd0 && r <= 0xfdef, r&0xfffe == 0xfffe:
 			return true

@@ -81,3 +81,16 @@ func FuzzIdentify(f *testing.F) {
 	f.Add(plain)
 	f.Fuzz(sameIdentity)
 }
+
+// TestStringEnd: the quote that ends a string is the first that no backslash
+// escapes.
+func TestStringEnd(t *testing.T) {
+	for text, want := range map[string]int{
+		`""`: 1, `"\""`: 3, `"\\"`: 3, `"\\\""`: 5, `"a\\",`: 4, `"a\"b"c"`: 5,
+		`"`: 1, `"a`: 2, `"\`: 2, `"\"`: 3, `"\\\"`: 5,
+	} {
+		if got := stringEnd([]byte(text), 0); got != want {
+			t.Errorf("stringEnd(%s) = %d, want %d", text, got, want)
+		}
+	}
+}

@@ -143,12 +143,21 @@ var isNumberByte = func() (set [256]bool) {
 // stringEnd returns the index of the quote that closes the string opened at i,
 // or something beyond the text when none does.
 func stringEnd(text []byte, i int) int {
-	for i++; i < len(text) && text[i] != '"'; i++ {
-		if text[i] == '\\' {
-			i++
+	for end := i + 1; end < len(text); end++ {
+		n := bytes.IndexByte(text[end:], '"')
+		if n < 0 {
+			break
+		}
+		end += n
+		backslashes := 0
+		for text[end-1-backslashes] == '\\' {
+			backslashes++
+		}
+		if backslashes%2 == 0 { // not escaped
+			return end
 		}
 	}
-	return i
+	return len(text)
 }
 
 // raw returns a token as written.

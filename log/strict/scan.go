@@ -2,7 +2,9 @@ package strict
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"sync"
 	"unicode"
 	"unicode/utf8"
@@ -179,10 +181,10 @@ func (s *scanner) member(i int, o *object) (int, error) {
 func (s *scanner) str(i int) (end int, simple bool, err error) {
 	simple = true
 	for i++; i < len(s.text); {
-		c := s.text[i]
-		switch {
-		case class[c]&plain != 0:
-			i++
+		if i = plainEnd(s.text, i); i == len(s.text) {
+			break
+		}
+		switch c := s.text[i]; {
 		case c == '"':
 			return i + 1, simple, nil
 		case c == '\\':
@@ -204,6 +206,25 @@ func (s *scanner) str(i int) (end int, simple bool, err error) {
 		}
 	}
 	return i, false, syntax(i, "the text ends within a string")
+}
+
+// plainEnd returns where the first byte from i on stands that does not stand for
+// itself in a string, or the length of the text. It looks at eight at once.
+func plainEnd(text []byte, i int) int {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(text); i += 8 {
+		w := binary.LittleEndian.Uint64(text[i:])
+		quotes, backslashes := w^ones*'"', w^ones*'\\'
+		// The top bit of each byte that is one of those, or below 0x20, or above
+		// 0x7f; behind the first one perhaps of others too.
+		if not := (w | (w-ones*0x20)&^w | (quotes-ones)&^quotes | (backslashes-ones)&^backslashes) & tops; not != 0 {
+			return i + bits.TrailingZeros64(not)/8
+		}
+	}
+	for i < len(text) && class[text[i]]&plain != 0 {
+		i++
+	}
+	return i
 }
 
 // escape returns the length of the escape sequence that t begins with, both

@@ -111,12 +111,7 @@ func valueEnd(text []byte, i int) int {
 	for {
 		switch text[i] {
 		case '"':
-			for i++; text[i] != '"'; i++ {
-				if text[i] == '\\' {
-					i++
-				}
-			}
-			i++
+			i = stringEnd(text, i)
 		case '{', '[':
 			depth++
 			i++
@@ -132,6 +127,21 @@ func valueEnd(text []byte, i int) int {
 		}
 		if depth == 0 {
 			return i
+		}
+	}
+}
+
+// stringEnd returns where the string that begins at i ends, in a text that has
+// passed Check.
+func stringEnd(text []byte, i int) int {
+	for end := i + 1; ; end++ {
+		end += bytes.IndexByte(text[end:], '"')
+		backslashes := 0
+		for text[end-1-backslashes] == '\\' {
+			backslashes++
+		}
+		if backslashes%2 == 0 { // not escaped
+			return end + 1
 		}
 	}
 }

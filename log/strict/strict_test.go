@@ -265,3 +265,37 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
+
+// TestPlainEnd: eight bytes at once give what one at a time gives.
+func TestPlainEnd(t *testing.T) {
+	for c := range 256 {
+		for length := range 26 {
+			for at := range length {
+				for _, others := range []byte{' ', 'a', 0x7f} {
+					text := bytes.Repeat([]byte{others}, length)
+					text[at] = byte(c)
+					want := length
+					if class[c]&plain == 0 {
+						want = at
+					}
+					if got := plainEnd(text, 0); got != want {
+						t.Fatalf("plainEnd(%q) = %d, want %d", text, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestStringsEnd: a quote ends a string unless it is escaped, and a backslash
+// before it may be escaped itself.
+func TestStringsEnd(t *testing.T) {
+	want := []string{`""`, `"\""`, `"\\"`, `"\\\""`, `"\\\\"`, `"a\"b\"c"`, `"\\a\"\\"`}
+	var got []string
+	for element := range Items([]byte("[" + strings.Join(want, ",") + "]")) {
+		got = append(got, string(element))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the elements are %q, want %q", got, want)
+	}
+}
