@@ -28,6 +28,7 @@ func (l *Log) sequence() {
 		case <-l.ctx.Done():
 			return
 		case <-l.pool.wake:
+			l.pool.gather()
 		}
 		batch := l.pool.take(maxEntries, maxBytes, l.Head().Size)
 		riding := l.extras.take()
