@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -242,10 +243,11 @@ func (s *Submitter) post(ctx context.Context, p *patience, events []outgoing) (i
 }
 
 // refuseAll deals with an answer that is about the request and not about one
-// event: nothing was logged.
+// event: nothing was logged. What does not judge the events, such as a wrong URL
+// or the answer of something between here and the log, does not refuse them.
 func (s *Submitter) refuseAll(events []outgoing, status int, header http.Header, answer []byte) error {
 	problem, ok := parseProblem(header, answer)
-	if !ok || status < 400 || status > 499 {
+	if !ok || !judges(status) || !strings.HasPrefix(problem.Type, problemPrefix) {
 		return fmt.Errorf("%w: %s answered %d, which no log does here: %s", ErrUnavailable, s.URL, status, excerpt(answer))
 	}
 	problem.Status = status
@@ -253,6 +255,17 @@ func (s *Submitter) refuseAll(events []outgoing, status int, header http.Header,
 		e.result.Err = &RefusedError{Problem: problem}
 	}
 	return nil
+}
+
+// judges reports whether a log answers with this status to events that it will
+// not take.
+func judges(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict,
+		http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
+		return true
+	}
+	return false
 }
 
 // take reads the answer to a batch and returns the events to be sent again.

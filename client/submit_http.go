@@ -31,6 +31,9 @@ const (
 	maxPause   = 30 * time.Second
 )
 
+// problemPrefix and a slug make the type of a log's problem document.
+const problemPrefix = "urn:escortlog:problem:"
+
 // Problem is a problem document (RFC 9457) as logs send them.
 type Problem struct {
 	// Type is "urn:escortlog:problem:" and a slug.
@@ -43,7 +46,7 @@ type Problem struct {
 }
 
 // Slug is the last part of Type.
-func (p Problem) Slug() string { return strings.TrimPrefix(p.Type, "urn:escortlog:problem:") }
+func (p Problem) Slug() string { return strings.TrimPrefix(p.Type, problemPrefix) }
 
 // String is the problem for people: short, and without what would move a
 // terminal's cursor, since a server that nobody trusts chose the words.

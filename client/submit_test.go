@@ -165,6 +165,27 @@ func TestARefusedRequestRefusesEachEvent(t *testing.T) {
 	}
 }
 
+// TestWhatJudgesNoEventRefusesNone: an answer that says nothing about the events,
+// or that no log made, leaves them to be sent again.
+func TestWhatJudgesNoEventRefusesNone(t *testing.T) {
+	for _, p := range []Problem{
+		{Type: "urn:escortlog:problem:not-found", Status: 404},
+		{Type: "urn:escortlog:problem:method-not-allowed", Status: 405},
+		{Type: "urn:escortlog:problem:timeout", Status: 408},
+		{Type: "about:blank", Status: 403},
+		{Status: 400},
+	} {
+		f := newFakeLog(t)
+		f.before = func(w http.ResponseWriter, _ *http.Request, _ []byte) bool {
+			sendProblem(w, p)
+			return true
+		}
+		if results, err := f.submitter().Submit(t.Context(), signed(t, 2)...); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%d %q: %v, %+v", p.Status, p.Type, err, results)
+		}
+	}
+}
+
 func TestABusyLogIsAskedAgainWithTheSameBytes(t *testing.T) {
 	f := newFakeLog(t)
 	s := f.submitter()
