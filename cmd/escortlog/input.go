@@ -63,11 +63,10 @@ func readInput(ctx context.Context, stdin io.Reader, name string, yield func(ite
 	case err != nil:
 		return fmt.Errorf("reading %s: %w", label, err)
 	case first == '[':
-		err = readArray(in, tag)
+		return readArray(in, label, tag)
 	default:
-		err = readLines(in, tag)
+		return readLines(in, tag)
 	}
-	return err
 }
 
 // peekNonSpace returns the first byte that is not white space, without
@@ -152,13 +151,13 @@ func readLine(in *bufio.Reader) ([]byte, error) {
 	return nil, errItemTooLarge
 }
 
-// readArray yields the elements of one JSON array.
-func readArray(in *bufio.Reader, yield func(item) error) error {
+// readArray yields the elements of one JSON array, the input that people know as label.
+func readArray(in *bufio.Reader, label string, yield func(item) error) error {
 	limited := &elementReader{r: in, left: 2 * maxItem}
 	// What a strict reader refuses inside an element is judged element by element.
 	dec := jsontext.NewDecoder(limited, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	broken := func(n int, err error) error {
-		return &exitError{code: exitUsage, err: fmt.Errorf("element %d of the array: %w", n, err)}
+		return usageErrorf("%s: element %d of the array: %w", label, n, err)
 	}
 	if _, err := dec.ReadToken(); err != nil {
 		return broken(1, err)
@@ -185,7 +184,7 @@ func readArray(in *bufio.Reader, yield func(item) error) error {
 		return broken(n, err)
 	}
 	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return &exitError{code: exitUsage, err: errors.New("something follows the JSON array")}
+		return usageErrorf("%s: something follows the JSON array", label)
 	}
 	return nil
 }

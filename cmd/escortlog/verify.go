@@ -232,9 +232,6 @@ func describeVerification(v *client.Verification, signers []string) *verificatio
 	if len(r.Cosigners) == 0 {
 		r.NotChecked = append(r.NotChecked, "that others were shown the same log: no witness cosigned, and the policy demands none")
 	}
-	if len(r.Cosigners) == 0 {
-		r.NotChecked = append(r.NotChecked, "that others were shown the same log: no witness cosigned, and the policy demands none")
-	}
 	r.NotChecked = append(r.NotChecked, "that the signers were registered for this source and type (escortlog audit)")
 	return r
 }
@@ -280,10 +277,10 @@ func (p *printer) line(name, format string, args ...any) {
 }
 
 // printable keeps the words of a log, or of a file, from commanding a terminal or
-// turning the writing around on it. Lines may end.
+// turning the writing around on it. Lines may end, and columns stand out.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) || r == '\n' {
+		if unicode.IsPrint(r) || r == '\n' || r == '\t' {
 			return r
 		}
 		return unicode.ReplacementChar
