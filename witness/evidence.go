@@ -156,7 +156,7 @@ func checkpointText(note string) string {
 func ReadEvidence(dir string) ([]Evidence, error) {
 	entries, err := os.ReadDir(evidencePath(dir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("no evidence directory at %s: is this the directory of a witness?", evidencePath(dir))
+		return nil, notInit(err)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading evidence: %w", err)

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"filippo.io/age"
 
@@ -23,6 +24,20 @@ import (
 
 // ErrPassphrase says that the keys are encrypted and no passphrase, or a wrong one, was given.
 var ErrPassphrase = errors.New("the private keys are encrypted with a passphrase: give the right one")
+
+// ErrNoWitness says that a directory is not that of a witness.
+var ErrNoWitness = errors.New("no witness is there; make one with escortwitness init")
+
+// notInit adds ErrNoWitness to the error about a file that init makes and that is missing.
+func notInit(err error) error {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return fmt.Errorf("%w: %w", ErrNoWitness, err)
+	}
+	return err
+}
+
+// ErrExists says that a directory is a witness's already.
+var ErrExists = errors.New("there is a witness here already, or an init that did not finish; use another directory")
 
 // keyFiles are the private keys in the order in which their vkeys are printed.
 var keyFiles = []struct {
@@ -121,7 +136,7 @@ func refuseExisting(dir string) error {
 	for _, path := range []string{keysDir(dir), statePath(dir), logsPath(dir)} {
 		_, err := os.Lstat(path)
 		if err == nil {
-			return fmt.Errorf("%s exists: there is a witness here already, or an init that did not finish; use another directory", path)
+			return fmt.Errorf("%s exists: %w", path, ErrExists)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("looking for an existing witness: %w", err)
@@ -135,7 +150,7 @@ func refuseExisting(dir string) error {
 func VKeys(dir string) ([]string, error) {
 	data, err := os.ReadFile(vkeysPath(dir))
 	if err != nil {
-		return nil, fmt.Errorf("reading the witness's vkeys (did init run on this directory?): %w", err)
+		return nil, fmt.Errorf("reading the witness's vkeys: %w", notInit(err))
 	}
 	vkeys := strings.Fields(string(data))
 	if n := len(vkeys); n != len(keyFiles) && n != len(keyFiles)+len(mirrorKeyFiles) {

@@ -174,12 +174,13 @@ func (w *Witness) report(changed bool, err error) {
 }
 
 // AddLogs adds entries to the log list of the witness in dir, whether it runs
-// or not. The entries whose key is listed already are returned in known.
+// or not. The entries whose key is listed already are returned in known. Where one
+// is listed as another log's, nothing is added and the error wraps ErrOtherLog.
 func AddLogs(dir string, entries []LogEntry) (known []LogEntry, err error) {
 	err = editLogList(dir, func(list []byte) ([]byte, error) {
 		for _, e := range entries {
 			next, err := addEntry(list, e)
-			if errors.Is(err, ErrKnownKey) {
+			if errors.Is(err, ErrKnownKey) && !errors.Is(err, ErrOtherLog) {
 				known = append(known, e)
 				continue
 			}
@@ -254,7 +255,7 @@ func ReadLogList(dir string) ([]LogEntry, error) {
 // once do not lose an entry.
 func editLogList(dir string, edit func([]byte) ([]byte, error)) error {
 	if _, err := os.Stat(logsPath(dir)); err != nil {
-		return fmt.Errorf("reading the log list (did init run on this directory?): %w", err)
+		return fmt.Errorf("reading the log list: %w", notInit(err))
 	}
 	unlock, err := journal.Lock(logsPath(dir) + ".lock")
 	if err != nil {

@@ -174,6 +174,9 @@ func (e LogEntry) text() string {
 // ErrKnownKey says that a log list has that key already.
 var ErrKnownKey = errors.New("the log list has this key already")
 
+// ErrOtherLog says that it has it as a key of another log. It wraps ErrKnownKey.
+var ErrOtherLog = fmt.Errorf("%w, of another log", ErrKnownKey)
+
 // ErrUnknownLog says that a log list has no such log.
 var ErrUnknownLog = errors.New("the log list has no such log")
 
@@ -185,7 +188,11 @@ func addEntry(list []byte, e LogEntry) ([]byte, error) {
 	}
 	for _, old := range entries {
 		if old.Key.VKey() == e.Key.VKey() {
-			return nil, fmt.Errorf("%w: %s (origin %q)", ErrKnownKey, e.Key, old.Origin)
+			known := ErrKnownKey
+			if old.Origin != e.Origin {
+				known = ErrOtherLog
+			}
+			return nil, fmt.Errorf("%w: %s (origin %q)", known, e.Key, old.Origin)
 		}
 	}
 	out := string(list)

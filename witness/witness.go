@@ -282,7 +282,7 @@ func (w *Witness) Logs() []LogStatus {
 func ReadLogs(dir string) ([]LogStatus, error) {
 	list, err := openLogList(logsPath(dir), nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w (did init run on this directory?)", err)
+		return nil, notInit(err)
 	}
 	notes, err := journal.Read(statePath(dir))
 	if err != nil {

@@ -99,7 +99,7 @@ func (o *addLogOptions) addKeys(stderr io.Writer, vkeys []string) error {
 		return err
 	}
 	for _, e := range known {
-		fmt.Fprintf(stderr, "%s was in the list already\n", e.Key)
+		fmt.Fprintf(stderr, "%s is in the list already, and stays as it is\n", e.Key)
 	}
 	fmt.Fprintf(stderr, "%d keys of %q added\n", len(entries)-len(known), entries[0].Origin)
 	return nil
@@ -148,7 +148,7 @@ func (o *addLogOptions) addList(cmd *cobra.Command, args []string) error {
 		data, err = os.ReadFile(o.list)
 	}
 	if err != nil {
-		return fmt.Errorf("reading the list: %w", err)
+		return usageErrorf("reading the list: %w", err)
 	}
 	entries, skipped, err := witness.ParseLogList(data)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/escortlog/escortlog/witness"
 	"github.com/escortlog/escortlog/witness/journal"
 )
 
@@ -40,6 +41,8 @@ func codeOf(err error) int {
 		return coded.code
 	case errors.Is(err, journal.ErrCorrupt):
 		return exitIntegrity
+	case errors.Is(err, witness.ErrNoWitness), errors.Is(err, witness.ErrExists), errors.Is(err, witness.ErrOtherLog):
+		return exitUsage
 	}
 	return exitUnavailable
 }

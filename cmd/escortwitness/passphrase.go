@@ -16,11 +16,11 @@ func passphraseFrom(file string) func() (string, error) {
 		if file != "" {
 			data, err := os.ReadFile(file)
 			if err != nil {
-				return "", fmt.Errorf("reading the passphrase: %w", err)
+				return "", usageErrorf("reading the passphrase: %w", err)
 			}
 			line, _, _ := strings.Cut(string(data), "\n")
 			if line = strings.TrimSuffix(line, "\r"); line == "" {
-				return "", fmt.Errorf("the first line of %s is empty: it should be the passphrase", file)
+				return "", usageErrorf("the first line of %s is empty: it should be the passphrase", file)
 			}
 			return line, nil
 		}

@@ -96,6 +96,9 @@ func (o *serveOptions) run(ctx context.Context, stderr io.Writer) (err error) {
 	if o.noListen && o.bastion == "" {
 		return usageErrorf("--no-listen without --bastion: nobody could reach the witness")
 	}
+	if _, _, err := net.SplitHostPort(o.bastion); o.bastion != "" && err != nil {
+		return usageErrorf("--bastion: want host:port: %w", err)
+	}
 	logger, err := newLogger(stderr, o.logLevel, o.logFormat)
 	if err != nil {
 		return err
