@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/spf13/cobra"
@@ -61,7 +62,7 @@ func (d *dataDir) signers() ([]*checkpoint.Signer, error) {
 	for _, f := range signerFiles {
 		path := filepath.Join(d.keys(), f.name)
 		info, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) && len(signers) == 0 {
+		if (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) && len(signers) == 0 {
 			return nil, usageErrorf("%s is not the data directory of a log: %w. Make one with escortlogd init", d.dir, err)
 		}
 		if err != nil {

@@ -94,13 +94,15 @@ func (o *initOptions) run(ctx context.Context, cmd *cobra.Command) (signers []*c
 			return nil, err
 		}
 		genesis.Administrators = []event.Administrator{admin}
-		fmt.Fprintf(cmd.ErrOrStderr(), "made %s: this is a trial log. Give --admin for one that others can rely on.\n", o.data.adminKey())
 	}
 	if signers, err = o.data.makeSigners(o.origin); err != nil {
 		return nil, err
 	}
 	if err := o.create(ctx, genesis); err != nil {
 		return nil, err
+	}
+	if genesis.Trial {
+		fmt.Fprintf(cmd.ErrOrStderr(), "made %s: this is a trial log. Give --admin for one that others can rely on.\n", o.data.adminKey())
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "made the log %q in %s. Give the keys below to everybody who will verify it.\n", o.origin, o.data.dir)
 	return signers, nil

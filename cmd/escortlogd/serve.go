@@ -250,6 +250,11 @@ func (o *serveOptions) serverConfig() (server.Config, error) {
 			return config, usageErrorf("--%s %d: must be at least 1", name, n)
 		}
 	}
+	for name, d := range map[string]time.Duration{"wait": o.wait, "publish-every": o.publishEvery, "recosign-every": o.recosignEvery} {
+		if d < 0 {
+			return config, usageErrorf("--%s %v is below zero", name, d)
+		}
+	}
 	if o.maxFailures < 26 {
 		return config, usageErrorf("--max-failures %d: must be at least 26, or a client could not even fail with one batch", o.maxFailures)
 	}

@@ -86,8 +86,12 @@ func read(path string, file any) (map[string][]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(file); err != nil && !errors.Is(err, io.EOF) {
+	in := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict())
+	if err := in.Decode(file); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("reading the configuration %s: %w", path, err)
+	}
+	if err := in.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("reading the configuration %s: more than one document in it", path)
 	}
 	v := reflect.ValueOf(file).Elem()
 	for i := range v.NumField() {
