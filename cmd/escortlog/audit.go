@@ -24,7 +24,7 @@ type auditOptions struct {
 	policy     string
 	state      string
 	evidence   string
-	genesis    string
+	genesis    hashFlag
 	timeout    time.Duration
 	json       bool
 	rules      string
@@ -81,7 +81,7 @@ The log is the one at --log, else the one URL in the policy's log lines.`,
 	f.StringVar(&o.policy, "policy", "", "tlog-policy `file`: the log's keys, the witnesses, the quorum")
 	f.StringVar(&o.state, "state", "", "`directory` that keeps what was verified")
 	f.StringVar(&o.evidence, "evidence", "", "`directory` for evidence (default: that of --state, else the working directory)")
-	f.StringVar(&o.genesis, "genesis", "", "leaf `hash` that leaf 0 must have, in base64 or hex")
+	f.Var(&o.genesis, "genesis", "leaf `hash` that leaf 0 must have, in base64 or hex")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to wait for a busy log")
 	f.BoolVar(&o.json, "json", false, "print the report as one JSON object")
 	f.StringVar(&o.rules, "rules", "", "rules `file` (YAML), in place of what is built in")
@@ -146,9 +146,7 @@ func (o *auditOptions) config() (cfg audit.Config, err error) {
 	if cfg.Policy, err = readPolicy(o.policy); err != nil {
 		return cfg, err
 	}
-	if cfg.Genesis, err = parseGenesis(o.genesis); err != nil {
-		return cfg, err
-	}
+	cfg.Genesis = o.genesis.hash
 	if o.connection.log == "" {
 		if o.connection.log, err = logOf(cfg.Policy); err != nil {
 			return cfg, err
@@ -243,19 +241,28 @@ func logOf(policy *checkpoint.Policy) (string, error) {
 	return "", usageErrorf("the policy names several logs (%s): give one of them as --log URL", strings.Join(urls, ", "))
 }
 
-// parseGenesis reads a leaf hash in base64, as this program prints it, or in
-// hex, as it stands in data.prev of authority events.
-func parseGenesis(s string) (*tlog.Hash, error) {
-	if s == "" {
-		return nil, nil
-	}
+// hashFlag is a leaf hash in base64, as this program prints it, or in hex, as it
+// stands in data.prev of authority events. An empty one is refused: a shell
+// variable that is not set must not unpin what it was to pin.
+type hashFlag struct{ hash *tlog.Hash }
+
+func (f *hashFlag) Set(s string) error {
 	b, err := base64.StdEncoding.Strict().DecodeString(s)
 	if err != nil || len(b) != tlog.HashSize {
 		b, err = hex.DecodeString(s)
 	}
 	if err != nil || len(b) != tlog.HashSize {
-		return nil, usageErrorf("--genesis %q: want a hash of 32 bytes in base64 or hex", s)
+		return errors.New("want a hash of 32 bytes in base64 or hex")
 	}
-	h := tlog.Hash(b)
-	return &h, nil
+	f.hash = (*tlog.Hash)(b)
+	return nil
 }
+
+func (f *hashFlag) String() string {
+	if f.hash == nil {
+		return ""
+	}
+	return f.hash.String()
+}
+
+func (f *hashFlag) Type() string { return "hash" }

@@ -60,11 +60,20 @@ func (o *authorityOptions) addFlags(cmd *cobra.Command) {
 // signers reads the private keys that sign.
 func (o *authorityOptions) signers() ([]crypto.Signer, error) {
 	var signers []crypto.Signer
+	files := map[string]string{}
 	for _, name := range append(append([]string(nil), o.admins...), o.alsoSign...) {
 		key, err := readPrivateKey(name)
 		if err != nil {
 			return nil, err
 		}
+		public, err := event.NewPublicKey(key.Public())
+		if err != nil {
+			return nil, err
+		}
+		if twin, twice := files[public.KeyID()]; twice {
+			return nil, usageErrorf("%s and %s hold the same key, and a key signs once", twin, name)
+		}
+		files[public.KeyID()] = name
 		signers = append(signers, key)
 	}
 	return signers, nil

@@ -130,7 +130,7 @@ func (o *auditOptions) addQueryFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.policy, "policy", "", "tlog-policy `file`: the log's keys, the witnesses, the quorum")
 	f.StringVar(&o.evidence, "evidence", ".", "`directory` for evidence against a log that fails")
-	f.StringVar(&o.genesis, "genesis", "", "leaf `hash` that leaf 0 must have, in base64 or hex")
+	f.Var(&o.genesis, "genesis", "leaf `hash` that leaf 0 must have, in base64 or hex")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to wait for a busy log")
 	f.StringVar(&o.rules, "rules", "", "rules `file` (YAML), in place of what is built in")
 	f.StringVar(&o.at, "at", "", "`time` as of which rules judge, RFC 3339 (default: the newest cosignature)")

@@ -20,7 +20,7 @@ type viewOptions struct {
 	connection connection
 	policy     string
 	evidence   string
-	genesis    string
+	genesis    hashFlag
 	timeout    time.Duration
 	format     string
 }
@@ -43,7 +43,7 @@ func (o *viewOptions) addFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.policy, "policy", "", "tlog-policy `file`: the log's keys, the witnesses, the quorum")
 	f.StringVar(&o.evidence, "evidence", ".", "`directory` for evidence against a log that fails")
-	f.StringVar(&o.genesis, "genesis", "", "leaf `hash` that leaf 0 must have, in base64 or hex")
+	f.Var(&o.genesis, "genesis", "leaf `hash` that leaf 0 must have, in base64 or hex")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long to wait for a busy log")
 	f.StringVar(&o.format, "format", string(view.Table), "`form` of the output: table, json or csv")
 }

@@ -76,6 +76,9 @@ func (o *verifyOptions) run(cmd *cobra.Command, name string) error {
 	if o.policy == "" {
 		return usageErrorf("no policy: give --policy FILE or set ESCORTLOG_POLICY; without one anybody could have made the proof")
 	}
+	if cmd.Flags().Changed("sha256") && o.sha256 == "" {
+		return usageErrorf("--sha256 is empty: leave it out, or give the digest")
+	}
 	if o.leaf == "" && o.envelope == "" && isPack(name) {
 		return o.runPack(cmd, name)
 	}
