@@ -216,8 +216,7 @@ func schemaError(typ string, err error) error {
 			first = least(first, invalid(SlugSchema, pointer+"/"+escapePointer(name), "%s in %s", phrase, typ))
 		}
 		if len(names) == 0 {
-			detail := leaf.ErrorKind.LocalizedString(message.NewPrinter(language.English))
-			first = least(first, invalid(SlugSchema, pointer, "%s", detail))
+			first = least(first, invalid(SlugSchema, pointer, "%s", wrongValue(leaf.ErrorKind)))
 		}
 	}
 	return first
@@ -240,6 +239,20 @@ func missingOrExtra(k jsonschema.ErrorKind) (names []string, phrase string) {
 		return k.Properties, "no such member is defined"
 	}
 	return nil, ""
+}
+
+// wrongValue says what is wrong with a value, in the words of jsonschema but for
+// those that would not tell a submitter what to change.
+func wrongValue(k jsonschema.ErrorKind) string {
+	switch k := k.(type) {
+	case *kind.FalseSchema:
+		return "this member must be left out, given the values of the others"
+	case *kind.Minimum:
+		return fmt.Sprintf("got %s, want at least %s", k.Got.RatString(), k.Want.RatString())
+	case *kind.Maximum:
+		return fmt.Sprintf("got %s, want at most %s", k.Got.RatString(), k.Want.RatString())
+	}
+	return k.LocalizedString(message.NewPrinter(language.English))
 }
 
 // leaves collects the causes that have no causes of their own. Where a value

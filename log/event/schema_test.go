@@ -351,6 +351,23 @@ func TestValidateValues(t *testing.T) {
 }
 
 // TestSubjectIsWhatDataIsAbout: an event cannot be filed under another thing.
+// TestWrongValuesAreSaidPlainly: a submitter can tell from the detail what to change.
+func TestWrongValuesAreSaidPlainly(t *testing.T) {
+	all := samples(t)
+	for typ, c := range map[string]struct {
+		edit   func(map[string]any)
+		detail string
+	}{
+		"key.revoked.v1":              {func(d map[string]any) { d["reason"] = "superseded" }, "must be left out"},
+		"command.executed.v1":         {func(d map[string]any) { d["bytes"] = json.Number("9007199254740992") }, "got 9007199254740992, want at most 9007199254740991"},
+		"recording.segment_sealed.v1": {func(d map[string]any) { d["segment"] = json.Number("0") }, "got 0, want at least 1"},
+	} {
+		if err := Validate(edited(t, all[typ], c.edit), false); err == nil || !strings.Contains(err.Error(), c.detail) {
+			t.Errorf("%s: %v, want %q", typ, err, c.detail)
+		}
+	}
+}
+
 func TestSubjectIsWhatDataIsAbout(t *testing.T) {
 	for short, payload := range samples(t) {
 		ev, err := Parse(payload)
