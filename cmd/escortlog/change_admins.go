@@ -32,7 +32,7 @@ administrators must sign, and each new key too (--also-sign FILE, or cosign).` +
 	o.addFlags(cmd)
 	f := cmd.Flags()
 	f.StringArrayVar(&o.to, "to", nil, "public key `file` of an administrator from now on, with a name before it if wanted; repeat for all")
-	f.IntVar(&o.threshold, "threshold", 0, "how `many` of them must sign; 0 means a majority")
+	f.IntVar(&o.threshold, "threshold", 0, "`number` of them that must sign; 0 means a majority")
 	config.CommandLineOnly(cmd, "to", "threshold")
 	_ = cmd.MarkFlagRequired("to") // fails only for a flag that does not exist
 	return cmd

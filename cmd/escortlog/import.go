@@ -72,7 +72,7 @@ nothing is dropped in silence. Then the exit code is 1.`,
 	f.StringVar(&o.source, "source", "", "absolute `URI` that the events name as their source")
 	f.StringVar(&o.recorded, "recorded", "", "RFC 3339 `time` when the records were collected")
 	f.Int64Var(&o.sequence, "sequence", 0, "`number` of the first event; 0 means events are not numbered")
-	f.StringVar(&o.prevHash, "prevhash", "", "hex SHA-256 of the event before `--sequence`, where that is not 1")
+	f.StringVar(&o.prevHash, "prevhash", "", "SHA-256 in `hex` of the event before --sequence, where that is not 1")
 	f.StringVar(&o.spill, "spill", "", "`directory` for the text of records that do not fit into an event")
 	f.BoolVar(&o.keepGoing, "keep-going", false, "report malformed records and go on")
 	config.CommandLineOnly(cmd, "from", "recorded", "sequence", "prevhash")

@@ -36,7 +36,7 @@ says from when on its signatures prove nothing; auditors report them.` + authori
 	f := cmd.Flags()
 	f.StringVar(&o.key, "key", "", "public key `file` (SPKI PEM) of the key to revoke")
 	f.StringVar(&o.keyID, "keyid", "", "`keyid` of the key to revoke: spki-sha256: and 64 hex digits")
-	f.StringVar(&o.reason, "reason", "", "`why`: compromised, superseded, ceased or lost")
+	f.StringVar(&o.reason, "reason", "", "`reason`: compromised, superseded, ceased or lost")
 	f.StringVar(&o.since, "since", "", "RFC 3339 `time` since when a compromised key proves nothing")
 	f.StringVar(&o.note, "note", "", "`text` for people")
 	config.CommandLineOnly(cmd, "key", "keyid", "reason", "since", "note")

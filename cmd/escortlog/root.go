@@ -46,10 +46,11 @@ trust it. It signs events and submits them, keeps receipts, verifies them
 offline, replays whole logs, follows them, and shows what a verified log holds. It believes
 nothing a server says.
 
-Every flag can be given as a variable (--log as ESCORTLOG_LOG, --keep-going as
-ESCORTLOG_KEEP_GOING; several values separated by commas) or in a YAML file
-named by --config or ESCORTLOG_CONFIG. A flag wins over a variable, a variable
-over the file.
+Flags that say how things stand can be given as a variable, too (--log as
+ESCORTLOG_LOG, --keep-going as ESCORTLOG_KEEP_GOING; several values separated by
+commas), and most of them in a YAML file named by --config or ESCORTLOG_CONFIG;
+those that say what is to be done this once (-o, verify --leaf) cannot.
+A flag wins over a variable, a variable over the file.
 
 Exit codes:
   0  everything was done or proven

@@ -42,9 +42,11 @@ func newRootCommand() *cobra.Command {
 in a Merkle tree, has its checkpoints cosigned by witnesses, and serves it all as
 c2sp.org/tlog-tiles. Nobody needs to believe it; see "escortlog audit".
 
-Every flag can be given as a variable (--listen as ESCORTLOG_LISTEN; several
-values separated by commas) or in a YAML file named by --config or
-ESCORTLOG_CONFIG. A flag wins over a variable, a variable over the file.
+Flags that say how things stand can be given as a variable, too (--listen as
+ESCORTLOG_LISTEN; several values separated by commas), or in a YAML file named by
+--config or ESCORTLOG_CONFIG; those that say what is to be done this once (init
+--origin, recover --from) cannot. A flag wins over a variable, a variable over the
+file.
 
 Exit codes:
   0  done, or shut down as asked

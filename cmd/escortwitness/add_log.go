@@ -50,7 +50,7 @@ what was decided here.`,
 	f := cmd.Flags()
 	f.StringVar(&o.origin, "origin", "", "the log's `origin`, if it is not the keys' name")
 	f.StringVar(&o.url, "url", "", "`URL` of the log, for people, and for the mirror to read it")
-	f.Int64Var(&o.qpd, "qpd", 0, "how many requests a `day` the log may make; 0 leaves it to serve --rate")
+	f.Int64Var(&o.qpd, "qpd", 0, "`number` of requests a day that the log may make; 0 leaves it to serve --rate")
 	f.BoolVar(&o.mirror, "mirror", false, "let the mirror keep a full copy of the log")
 	f.StringVar(&o.contact, "contact", "", "how to reach the log's operator")
 	f.StringVar(&o.access.TokenFile, "token-file", "", "`file` with the bearer token the mirror reads the log with")

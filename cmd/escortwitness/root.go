@@ -49,9 +49,10 @@ describes it. From nothing to cosigning:
 Give the vkeys that init prints, and the URL, to the log's operator and to
 whoever verifies.
 
-Every flag can be given as a variable (--listen as ESCORTLOG_LISTEN) or in a YAML
-file named by --config or ESCORTLOG_CONFIG. A flag wins over a variable, a
-variable over the file.
+Flags that say how things stand can be given as a variable, too (--listen as
+ESCORTLOG_LISTEN), or in a YAML file named by --config or ESCORTLOG_CONFIG; those
+that say what is to be done this once (init --name) cannot. A flag wins over a
+variable, a variable over the file.
 
 Exit codes:
   0  done, or shut down as asked
