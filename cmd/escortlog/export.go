@@ -119,7 +119,7 @@ a log that fails.`,
 	f := cmd.Flags()
 	f.StringVar(&o.audit.state, "state", "", "`directory` of earlier audits; it is not changed")
 	f.BoolVar(&o.all, "all", false, "put all leaves into the pack, so that its reader can repeat the audit")
-	f.StringVarP(&o.output, "output", "o", "", "`file` to write the pack to, replaced where it exists")
+	f.StringVarP(&o.output, "output", "o", "", "`file` to write the pack to; an older pack is replaced")
 	config.CommandLineOnly(cmd, "all", "output")
 	return cmd
 }
@@ -189,8 +189,8 @@ func (o *exportOptions) run(cmd *cobra.Command) error {
 		into = append(into, record)
 	}
 	// Before the long work: whether the pack can be written.
-	if info, err := os.Stat(o.output); err == nil && !info.Mode().IsRegular() {
-		return usageErrorf("-o %s is no file that could be replaced", o.output)
+	if err := mayReplace(o.output, packBeginning); err != nil {
+		return err
 	}
 	out, err := createAside(o.output, 0o600)
 	if err != nil {

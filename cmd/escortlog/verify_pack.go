@@ -15,6 +15,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
+// packBeginning is how a zip file that is not empty begins.
+const packBeginning = "PK\x03\x04"
+
 // isPack reports whether a file is a zip file, by its name or how it begins: a
 // pack whose first byte was changed is a pack all the same.
 func isPack(name string) bool {
@@ -26,9 +29,9 @@ func isPack(name string) bool {
 		return false // reading it says more
 	}
 	defer f.Close()
-	begin := make([]byte, 4)
+	begin := make([]byte, len(packBeginning))
 	_, err = io.ReadFull(f, begin)
-	return err == nil && string(begin) == "PK\x03\x04"
+	return err == nil && string(begin) == packBeginning
 }
 
 // packReport is what verify prints about a pack as JSON.
