@@ -189,7 +189,7 @@ func (o *exportOptions) run(cmd *cobra.Command) error {
 		into = append(into, record)
 	}
 	// Before the long work: whether the pack can be written.
-	if err := mayReplace(o.output, packBeginning); err != nil {
+	if err := errors.Join(needFileName(o.output), mayReplace(o.output, packBeginning)); err != nil {
 		return err
 	}
 	out, err := createAside(o.output, 0o600)

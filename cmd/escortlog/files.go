@@ -16,6 +16,9 @@ import (
 // createFile writes a new durable file. An existing one is a usage error: what
 // these commands write (keys, envelopes) is never replaced by accident.
 func createFile(name string, content []byte, mode fs.FileMode) (err error) {
+	if err := needFileName(name); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if errors.Is(err, fs.ErrExist) {
 		return usageErrorf("%s exists already and is not overwritten; name another file", name)
@@ -92,6 +95,15 @@ func (a *aside) discard() {
 	// After place both fail, since neither the file nor that name is there any more.
 	_ = a.Close()
 	_ = os.Remove(a.Name())
+}
+
+// needFileName refuses what other commands and options take for standard output,
+// and the name that a variable which is not set gives.
+func needFileName(name string) error {
+	if name == "" || name == "-" {
+		return usageErrorf("%q names no file: give -o FILE", name)
+	}
+	return nil
 }
 
 // mayReplace refuses to replace what this program did not write there: a file
