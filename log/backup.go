@@ -51,6 +51,7 @@ type BackupConfig struct {
 // The error wraps ErrNotTheLog when what is read is not the log of the target,
 // ErrRollback when the copy holds more than the target commits to.
 func Backup(ctx context.Context, cfg BackupConfig) error {
+	cfg.Dir = filepath.Clean(cfg.Dir) // of this form the paths below it begin with it
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return fmt.Errorf("log: backup: %w", err)
 	}
@@ -268,8 +269,11 @@ func (b *backup) write(name string, data []byte) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("log: backup: %w", err)
 	}
-	for d := dir; len(d) >= len(b.cfg.Dir); d = filepath.Dir(d) {
+	for d := dir; ; d = filepath.Dir(d) {
 		b.dirs[d] = true
+		if d == b.cfg.Dir {
+			break
+		}
 	}
 	f, err := os.CreateTemp(dir, ".new-*")
 	if err != nil {

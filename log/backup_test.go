@@ -69,6 +69,26 @@ func TestBackup(t *testing.T) {
 	}
 }
 
+// TestBackupIntoAnyName: however the directory is written, the copy is made in it.
+func TestBackupIntoAnyName(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.fill(300)
+	p := l.waitPublished(300)
+	for _, dir := range []string{".", "c", "./copy/", "../there/copy", "a/b/../c"} {
+		work := filepath.Join(t.TempDir(), "here")
+		if err := os.Mkdir(work, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		t.Chdir(work)
+		if err := Backup(t.Context(), BackupConfig{Dir: dir, Note: p.Note, Target: p.Checkpoint, Bundle: bundlesOf(l)}); err != nil {
+			t.Errorf("%q: %v", dir, err)
+		}
+		if note, err := os.ReadFile(filepath.Join(dir, "checkpoint")); err != nil || !bytes.Equal(note, p.Note) {
+			t.Errorf("%q holds the checkpoint %q, %v", dir, note, err)
+		}
+	}
+}
+
 func TestBackupRefuses(t *testing.T) {
 	l := newTestLog(t, nil)
 	l.fill(300)
