@@ -149,7 +149,7 @@ func (r *rebuild) leaf(index int64, leaf []byte) error {
 	r.bytes += size
 	r.entries++
 	if want, ok := r.through[index+1]; ok && r.group.edge.root() != want {
-		return fmt.Errorf("%w: its root at size %d is %v, and here %v is remembered: a fork", ErrNotTheLog, index+1, r.group.edge.root(), want)
+		return fmt.Errorf("%w: its root at size %d is %v, and here %v is remembered: they were damaged, or are those of a fork", ErrNotTheLog, index+1, r.group.edge.root(), want)
 	}
 	return nil
 }

@@ -42,6 +42,16 @@ or damaged are made anew. Do it now and then: disks forget.
 			if err != nil {
 				return err
 			}
+			inside, err := data.holds(to)
+			if err != nil {
+				return usageErrorf("--to: %w", err)
+			}
+			if inside {
+				return usageErrorf("--to %s lies in %s, and would be lost with it: give a directory elsewhere", to, data.dir)
+			}
+			if info, err := os.Stat(to); err == nil && !info.IsDir() {
+				return usageErrorf("--to %s is no directory", to)
+			}
 			f, err := from.fetcher()
 			if err != nil {
 				return err

@@ -43,6 +43,18 @@ func (d *dataDir) guardFile() string {
 	return filepath.Join(d.dir, "guard")
 }
 
+// holds reports whether a path is that of the data directory, or lies in it.
+func (d *dataDir) holds(path string) (bool, error) {
+	dir, err := filepath.Abs(d.dir)
+	if err != nil {
+		return false, err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return false, err
+	}
+	return path == dir || strings.HasPrefix(path, dir+string(filepath.Separator)), nil
+}
+
 // signerFiles are the log's keys in the order in which they sign: Ed25519
 // first, so that any client of the field can read a checkpoint.
 var signerFiles = []struct {

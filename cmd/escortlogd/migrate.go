@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log"
@@ -102,15 +101,11 @@ func (o *migrateOptions) run(ctx context.Context, stderr io.Writer) (err error) 
 
 // outside refuses a target within what is to be removed later.
 func (o *migrateOptions) outside() error {
-	old, err := filepath.Abs(o.data.dir)
-	if err != nil {
-		return usageErrorf("--data: %w", err)
-	}
-	to, err := filepath.Abs(o.to)
+	inside, err := o.data.holds(o.to)
 	if err != nil {
 		return usageErrorf("--to: %w", err)
 	}
-	if to == old || strings.HasPrefix(to, old+string(filepath.Separator)) {
+	if inside {
 		return usageErrorf("--to %s lies in %s, which is of no use once the log has moved: give a directory beside it", o.to, o.data.dir)
 	}
 	return nil
