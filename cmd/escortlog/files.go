@@ -180,7 +180,7 @@ func readPrivateKey(name string) (crypto.Signer, error) {
 	}
 	key, err := event.ParsePrivateKeyPEM(text)
 	if err != nil {
-		return nil, usageErrorf("%s: %w", name, err)
+		return nil, usageErrorf("%s: %w (want PKCS #8, not encrypted, as keygen writes; openssl pkcs8 -topk8 -nocrypt makes it of others)", name, err)
 	}
 	return key, nil
 }
