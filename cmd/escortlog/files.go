@@ -149,9 +149,13 @@ func openFile(name string) (*os.File, error) {
 	return f, nil
 }
 
-// readFile returns the content of a file, or of standard input for "-".
+// readFile returns the content of a file, or of standard input for "-" where
+// there is one to be read.
 func readFile(stdin io.Reader, name string, most int64) ([]byte, error) {
 	r := stdin
+	if name == "-" && stdin == nil {
+		return nil, usageErrorf("- is standard input, which is not read for this: name a file")
+	}
 	if name != "-" {
 		f, err := openFile(name)
 		if err != nil {
