@@ -53,7 +53,13 @@ The policy is a c2sp.org/tlog-policy with this log's key, the witnesses and wher
 they are reached: a checkpoint is published once its quorum has cosigned it.
 Without a policy nobody but this operator vouches for the log.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd.Context(), cmd.ErrOrStderr()) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.policy == "" && cmd.Flags().Changed("policy") {
+				// A shell variable that is not set must not make a log without witnesses.
+				return usageErrorf("--policy is empty: leave it out for a log without witnesses, or name the file")
+			}
+			return o.run(cmd.Context(), cmd.ErrOrStderr())
+		},
 	}
 	o.addFlags(cmd)
 	return cmd
