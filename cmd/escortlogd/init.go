@@ -49,8 +49,8 @@ key can let in anybody, so a trial log proves nothing about who signed.`,
 			if err != nil {
 				return err
 			}
-			for _, k := range vkeys(signers) {
-				fmt.Fprintln(cmd.OutOrStdout(), k)
+			if err := printVKeys(cmd.OutOrStdout(), signers); err != nil {
+				return fmt.Errorf("the log is made, and its keys could not be printed: %w. Print them with escortlogd vkeys", err)
 			}
 			return nil
 		},

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"io"
 
+	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/spf13/cobra"
 )
 
@@ -17,12 +19,20 @@ func newVKeysCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, k := range vkeys(signers) {
-				fmt.Fprintln(cmd.OutOrStdout(), k)
-			}
-			return nil
+			return printVKeys(cmd.OutOrStdout(), signers)
 		},
 	}
 	data.addFlags(cmd)
 	return cmd
+}
+
+// printVKeys fails where a key was not written: whoever is given half of the keys
+// verifies half.
+func printVKeys(w io.Writer, signers []*checkpoint.Signer) error {
+	for _, k := range vkeys(signers) {
+		if _, err := fmt.Fprintln(w, k); err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -45,7 +45,9 @@ It may be called while the witness runs. The files are in DIR/evidence.`,
 					}
 					continue
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "%s %s of %s: %s\n", e.Time.Format("2006-01-02T15:04:05Z"), e.Kind, e.Origin, e.Explain)
+				if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s %s of %s: %s\n", e.Time.Format("2006-01-02T15:04:05Z"), e.Kind, e.Origin, e.Explain); err != nil {
+					return err
+				}
 			}
 			if len(all) == 0 {
 				fmt.Fprintln(cmd.ErrOrStderr(), "no log has contradicted itself here")

@@ -57,8 +57,8 @@ lost, make a new one.`,
 			if err != nil {
 				return err
 			}
-			for _, v := range vkeys {
-				fmt.Fprintln(cmd.OutOrStdout(), v)
+			if err := printVKeys(cmd.OutOrStdout(), vkeys); err != nil {
+				return fmt.Errorf("the witness is made, and its keys could not be printed: %w. Print them with escortwitness vkeys", err)
 			}
 			return nil
 		},

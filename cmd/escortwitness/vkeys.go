@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -22,12 +23,20 @@ func newVKeysCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, v := range vkeys {
-				fmt.Fprintln(cmd.OutOrStdout(), v)
-			}
-			return nil
+			return printVKeys(cmd.OutOrStdout(), vkeys)
 		},
 	}
 	dataFlag(cmd, &dir)
 	return cmd
+}
+
+// printVKeys fails where a key was not written: whoever is given half of the keys
+// verifies half.
+func printVKeys(w io.Writer, vkeys []string) error {
+	for _, v := range vkeys {
+		if _, err := fmt.Fprintln(w, v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
