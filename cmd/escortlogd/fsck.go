@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -50,7 +51,7 @@ all of it is parsed as the door parsed it, which takes more than three times as 
 			}
 			report, err := log.Check(cmd.Context(), check)
 			if report != nil {
-				printReport(cmd.OutOrStdout(), report)
+				err = errors.Join(err, printReport(cmd.OutOrStdout(), report))
 			}
 			return err
 		},
@@ -104,7 +105,8 @@ func progressTo(w io.Writer, now func() time.Time) func(leaves, of int64) {
 	}
 }
 
-func printReport(w io.Writer, r *log.Report) {
+func printReport(to io.Writer, r *log.Report) error {
+	w := new(bytes.Buffer)
 	for _, p := range r.Problems {
 		fmt.Fprintln(w, "PROBLEM", p)
 	}
@@ -119,4 +121,6 @@ func printReport(w io.Writer, r *log.Report) {
 	if len(r.Problems) == 0 {
 		fmt.Fprintln(w, "ok")
 	}
+	_, err := to.Write(w.Bytes())
+	return err
 }
