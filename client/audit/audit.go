@@ -73,7 +73,8 @@ type Config struct {
 // Run audits a log. The report says everything about the log, also that it was
 // not available. The error is about the audit's own surroundings: the state
 // directory (ErrLocked, ErrOtherLog, a damaged or unwritable one), an evidence
-// file that cannot be written, or the end of the context.
+// file that cannot be written, or the end of the context. There is a report beside
+// it where the verdicts were reached, so that they are not lost with a file.
 func Run(ctx context.Context, cfg Config) (r *Report, err error) {
 	f, err := Follow(cfg)
 	if err != nil {
@@ -103,6 +104,7 @@ type auditor struct {
 
 	failed   map[string]int64 // failures by verdict
 	broken   bool             // the log contradicts itself, and nothing more is read
+	reached  bool             // the report has its verdicts
 	leafZero []byte           // where this run read it
 	unkept   error            // what is verified cannot be written to its file
 

@@ -126,6 +126,7 @@ func (a *auditor) conclude(ctx context.Context) error {
 		r.Cosigners = []Cosigner{}
 	}
 	r.Exit = r.ExitCode()
+	a.reached = true
 	if len(r.Failures) == 0 || a.cfg.EvidenceDir == "" {
 		return nil
 	}

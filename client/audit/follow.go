@@ -108,8 +108,8 @@ func (f *Follower) Audit(ctx context.Context) (_ *Report, err error) {
 	case a.touched:
 		err = errors.Join(err, f.forget())
 	}
-	if err != nil {
+	if err != nil && !a.reached {
 		return nil, err
 	}
-	return a.report, nil
+	return a.report, err
 }

@@ -165,6 +165,7 @@ func (f *follower) leaves(ctx context.Context, v *checkpoint.Verified, quorum er
 	if f.report == nil || !bytes.Equal(f.judged, v.Note) {
 		f.log.note = v.Note
 		if f.report, err = f.audits.Audit(ctx); err != nil {
+			f.report = nil // the next look audits again, whatever the log shows
 			return o, err
 		}
 		f.judged = v.Note

@@ -122,13 +122,13 @@ func (o *auditOptions) run(cmd *cobra.Command) error {
 	if errors.Is(err, audit.ErrOtherLog) || errors.Is(err, audit.ErrStateDir) {
 		return withCode(exitUsage, err)
 	}
-	if err != nil {
+	if r == nil {
 		return err
 	}
 	if o.json {
-		err = printJSON(cmd.OutOrStdout(), r)
+		err = errors.Join(err, printJSON(cmd.OutOrStdout(), r))
 	} else {
-		err = r.WriteText(cmd.OutOrStdout())
+		err = errors.Join(err, r.WriteText(cmd.OutOrStdout()))
 	}
 	if err != nil {
 		return err

@@ -90,6 +90,9 @@ func readWhole(cmd *cobra.Command, cfg audit.Config, into folder) (*audit.Report
 	r, err := audit.Run(cmd.Context(), cfg)
 	shown.hide()
 	if err != nil {
+		if r != nil && r.ExitCode() == audit.ExitIntegrity {
+			_ = refused(cmd.ErrOrStderr(), r) // the failures are not lost with their evidence
+		}
 		return nil, 0, err
 	}
 	code := r.ExitCode()
