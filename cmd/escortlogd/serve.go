@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/escortlog/escortlog/cmd/internal/listenfile"
 	"github.com/escortlog/escortlog/log"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/server"
@@ -158,6 +159,11 @@ func (o *serveOptions) open(ctx context.Context, logger *slog.Logger) (_ *served
 
 // serve listens and answers until ctx ends.
 func (o *serveOptions) serve(ctx context.Context, s *server.Server, tlsConfig *tls.Config, logger *slog.Logger) error {
+	if o.listenFile != "" {
+		if err := listenfile.Check(o.listenFile); err != nil {
+			return usageErrorf("--listen-file: %w", err)
+		}
+	}
 	listener, err := net.Listen("tcp", o.listen)
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/escortlog/escortlog/cmd/internal/listenfile"
 	"github.com/escortlog/escortlog/witness"
 	"github.com/escortlog/escortlog/witness/bastion"
 	"github.com/escortlog/escortlog/witness/clients"
@@ -246,6 +247,11 @@ func fromBastion(h http.Handler) http.Handler {
 
 // open listens and says where.
 func (o *serveOptions) open(w *witness.Witness, certs *certificates, logger *slog.Logger) (net.Listener, error) {
+	if o.listenFile != "" {
+		if err := listenfile.Check(o.listenFile); err != nil {
+			return nil, usageErrorf("--listen-file: %w", err)
+		}
+	}
 	l, err := net.Listen("tcp", o.listen)
 	if err != nil {
 		return nil, err
