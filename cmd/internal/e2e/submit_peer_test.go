@@ -224,15 +224,20 @@ func BenchmarkPeerSigned(b *testing.B) {
 		for _, c := range []struct {
 			name                  string
 			n, batch, connections int
-		}{{"ours, one a request", 8000, 1, 64}, {"ours, 256 a request", 100, 256, 4}} {
+		}{
+			{"ours, one a request, 64 connections", 8000, 1, 64},
+			{"ours, one a request, 1,024 connections", 15000, 1, 1024},
+			{"ours, 256 a request, 4 connections", 100, 256, 4},
+		} {
 			perSecond, perCPUSecond := signedLoads(b, c.n, c.batch, key).toOurs(b, ours, c.connections)
 			t.add(c.name, perSecond)
 			t.add(c.name+", CPU", perCPUSecond)
 		}
 	}
 	for _, of := range []string{"", ", CPU"} {
-		t.atLeast("ours, one a request"+of, "Ed25519 verification"+of, 0.45)
-		t.atLeast("ours, 256 a request"+of, "Ed25519 verification"+of, 0.70)
+		t.atLeast("ours, one a request, 64 connections"+of, "Ed25519 verification"+of, 0.45)
+		t.atLeast("ours, one a request, 1,024 connections"+of, "Ed25519 verification"+of, 0.45)
+		t.atLeast("ours, 256 a request, 4 connections"+of, "Ed25519 verification"+of, 0.70)
 	}
 	t.print(b)
 }
