@@ -3,6 +3,6 @@
 // tables of the key's multiples make that a sum of some 80 points: two to three times as fast, with the same verdict on any
 // bytes whatever. Keys that come seldom are left to crypto/ed25519.
 //
-// The arithmetic is filippo.io/edwards25519, which is that of crypto/ed25519. Nothing here may touch a private key: its
+// The arithmetic below that is filippo.io/edwards25519, which is that of crypto/ed25519. Nothing here may touch a private key: its
 // time depends on the data.
 package fixedbase
