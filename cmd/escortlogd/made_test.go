@@ -15,7 +15,6 @@ import (
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/escortlog/escortlog/log/tile"
-	"github.com/escortlog/escortlog/storage/badger"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -128,43 +127,4 @@ func makeLogAhead(tb testing.TB, size int64, ahead time.Duration) (dir string, m
 	must(o.guard.Advance(head))
 	must(o.guard.Close())
 	return dir, m
-}
-
-// seal opens a log until all its complete bundles are sealed.
-func seal(tb testing.TB, dir string) {
-	tb.Helper()
-	o := &serveOptions{data: dataDir{dir: dir}}
-	signers, err := o.data.signers()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	opened, err := o.data.open(signers[0].Verifier().Name())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	l, err := log.Open(tb.Context(), log.Config{Origin: signers[0].Verifier().Name(), Store: opened.store, Guard: opened.guard, Signers: signers})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	for left := true; left; time.Sleep(10 * time.Millisecond) {
-		left = false
-		err := opened.store.Scan(tb.Context(), []byte{'r'}, []byte{'s'}, func(key, _ []byte) error {
-			left = int64(binary.BigEndian.Uint64(key[1:]))/tile.Width < l.Head().Size/tile.Width
-			return fmt.Errorf("one is enough")
-		})
-		if err != nil && err.Error() != "one is enough" {
-			tb.Fatal(err)
-		}
-	}
-	if r, ok := opened.store.(*badger.Store); ok {
-		if err := r.Reclaim(tb.Context()); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	if err := l.Close(); err != nil {
-		tb.Fatal(err)
-	}
-	if err := opened.close(); err != nil {
-		tb.Fatal(err)
-	}
 }
