@@ -61,7 +61,7 @@ func Backup(ctx context.Context, cfg BackupConfig) error {
 	if err != nil {
 		return err
 	}
-	b.had = held.Size
+	b.had, b.root = held.Size, held.Root
 	size := cfg.Target.Size
 	if b.had > size {
 		return fmt.Errorf("%w: the copy in %s has %d leaves, and the log shows %d", ErrRollback, cfg.Dir, b.had, size)
@@ -91,7 +91,8 @@ type healing struct{ ready, path string }
 type backup struct {
 	cfg  BackupConfig
 	ctx  context.Context
-	had  int64 // leaves that the copy says it holds
+	had  int64     // leaves that the copy says it holds
+	root tlog.Hash // of them, as it says
 	edge edge
 	heal []healing
 	err  error           // of writing a tile
@@ -173,6 +174,9 @@ func (b *backup) bundle(n int64, width int) error {
 	}
 	for _, leaf := range entries[held:] {
 		b.edge.appendLeaf(leaf, entry.LeafHash(leaf), b.tile)
+		if b.edge.size == b.had && b.edge.root() != b.root {
+			return b.contradiction()
+		}
 	}
 	if b.err != nil {
 		return b.err
@@ -182,6 +186,13 @@ func (b *backup) bundle(n int64, width int) error {
 		b.cfg.Progress(b.edge.size, b.cfg.Target.Size)
 	}
 	return b.write(t.Path(), b.edge.bundle)
+}
+
+// contradiction is the error of a copy whose checkpoint says something else than what is
+// read. It may be the only witness of a fork, so it is not overwritten.
+func (b *backup) contradiction() error {
+	return fmt.Errorf("%w: its root at size %d is %v, and %s says %v. If that file is damaged, which its signature tells, remove it; otherwise it shows a fork, keep it",
+		ErrNotTheLog, b.had, b.edge.root(), b.path("checkpoint"), b.root)
 }
 
 // copied returns the entries of a bundle that the copy holds whole, or nil. They are what

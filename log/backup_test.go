@@ -212,3 +212,37 @@ func readTree(t *testing.T, dir string) map[string][]byte {
 	}
 	return files
 }
+
+// TestBackupCheckKeepsEvidence: a check does not make a copy follow a log that forked
+// behind the last whole bundle that the copy holds.
+func TestBackupCheckKeepsEvidence(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.fill(300)
+	image := l.disk.Snapshot()
+	l.fill(310)
+	p := l.waitPublished(310)
+	dir := t.TempDir()
+	cfg := BackupConfig{Dir: dir, Note: p.Note, Target: p.Checkpoint, Bundle: bundlesOf(l)}
+	if err := Backup(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	note, first := p.Note, firstHead(t, l)
+
+	l.end()
+	l.disk.Restore(image)
+	l.guard = NewMemoryGuard(first)
+	l.open()
+	for n := range 20 {
+		l.mustAdd(submission(1000+n, 1, false))
+	}
+	p = l.waitPublished(l.Head().Size)
+	for _, check := range []bool{false, true} {
+		cfg := BackupConfig{Dir: dir, Note: p.Note, Target: p.Checkpoint, Bundle: bundlesOf(l), Check: check}
+		if err := Backup(t.Context(), cfg); !errors.Is(err, ErrNotTheLog) {
+			t.Errorf("check %v: %v", check, err)
+		}
+		if kept, err := os.ReadFile(filepath.Join(dir, "checkpoint")); err != nil || !bytes.Equal(kept, note) {
+			t.Errorf("check %v: the checkpoint of before is gone: %v", check, err)
+		}
+	}
+}
