@@ -138,6 +138,9 @@ func (r *rebuild) leaf(index int64, leaf []byte) error {
 		return fmt.Errorf("%w: leaf 0 does not create a log", ErrNotTheLog)
 	}
 	size := int64(len(leaf) + entryOverhead)
+	if authority {
+		size += int64(len(leaf)) // it is stored as one, too
+	}
 	if r.entries > 0 && (r.bytes+size > r.budget.Bytes/2 || r.entries >= r.budget.Keys/4) {
 		if err := r.commit(); err != nil {
 			return err

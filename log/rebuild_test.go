@@ -3,6 +3,9 @@ package log
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
 	"testing"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
@@ -140,4 +143,33 @@ func firstHead(t *testing.T, l *testLog) Head {
 		t.Fatal(err)
 	}
 	return Head{Size: 1, Root: entry.LeafHash(leaf)}
+}
+
+// TestRebuildFits: a commit takes what its leaves are stored as, authority leaves twice,
+// with a bundle that was begun before.
+func TestRebuildFits(t *testing.T) {
+	l := newTestLog(t, nil)
+	random := rand.NewChaCha8([32]byte{})
+	add := func(count, size int, kind string) {
+		for range count {
+			b := make([]byte, size) // nothing that compresses
+			random.Read(b)
+			payload := kind + strings.ReplaceAll(string(b), "\x00", "x")
+			l.mustAdd(submissionOf(payload, fmt.Sprint(l.Head().Size), l.AuthorityCovered(), kind == "autho"))
+		}
+	}
+	add(255, 1270, "") // of the first commit, with most of the next bundle
+	add(256, 450, "")
+	add(30, 48_000, "autho")
+	p := l.waitPublished(l.Head().Size)
+	disk := memory.NewDisk()
+	disk.SetLimits(storage.Limits{Bytes: 1 << 20, Keys: 10000})
+	store, err := disk.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	if _, err := Rebuild(t.Context(), RebuildConfig{Store: store, Target: p.Checkpoint, Bundle: bundlesOf(l), Identify: identify}); err != nil {
+		t.Error(err)
+	}
 }
