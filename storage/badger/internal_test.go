@@ -108,6 +108,9 @@ func TestTripwireStopsCommits(t *testing.T) {
 	}
 	s.tripped.Errorf("the first thing: %v", errors.New("input/output error"))
 	s.tripped.Errorf("something else")
+	if pin := s.pin; s.renewPin() == nil || s.pin != pin {
+		t.Error("what is dead is removed although what replaces it may not be durable")
+	}
 	first := s.Commit(t.Context(), &storage.Batch{OldHead: []byte("1"), NewHead: []byte("2")})
 	if first == nil || !bytes.Contains([]byte(first.Error()), []byte("the first thing: input/output error")) {
 		t.Fatalf("got %v", first)

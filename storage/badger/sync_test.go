@@ -63,6 +63,42 @@ func TestSilentEngine(t *testing.T) {
 	}
 }
 
+// TestSyncsOfReclaim: what is moved to another value log is synced there before the WAL says so, also where the last
+// commit had nothing for a value log.
+func TestSyncsOfReclaim(t *testing.T) {
+	dir, o := FastDir(t), Options{MinFree: 1, ReclaimAfter: -1}
+	s, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := bytes.Repeat([]byte("x"), 1<<20)
+	b := &storage.Batch{NewHead: []byte("1"), Put: []storage.KV{{Key: []byte("dead"), Value: long}, {Key: []byte("alive"), Value: long[:2000]}}}
+	if err := s.Commit(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(dir, o); err != nil { // what is written next goes to another value log
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if s.syncs.values.file == nil || s.syncs.wal.file == nil {
+		t.Error("an opened store does not know what it writes to next")
+	}
+	b = &storage.Batch{OldHead: []byte("1"), NewHead: []byte("2"), Delete: [][]byte{[]byte("dead")}}
+	if err := s.Commit(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	values := s.syncs.valuesSynced.Load()
+	if err := s.Reclaim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.syncs.valuesSynced.Load() - values; got != 1 {
+		t.Errorf("the value log was synced %d times while a value was moved, want once", got)
+	}
+}
+
 // TestLogTail: files that have come since the last sync are synced with it, whatever has become of those between.
 func TestLogTail(t *testing.T) {
 	dir := t.TempDir()
@@ -96,6 +132,14 @@ func TestLogTail(t *testing.T) {
 	want(10)
 	create(11)
 	want(11)
+	// One that cannot be synced, and one behind it.
+	if err := os.Symlink(os.DevNull, filepath.Join(dir, "00012.mem")); err != nil {
+		t.Fatal(err)
+	}
+	create(13)
+	if err := tail.sync(); err == nil || tail.id != 11 {
+		t.Errorf("one of the files was not synced: %v, the tail is %d", err, tail.id)
+	}
 	if err := tail.goOn(fileInfo{path: between, id: 12}); err != nil || tail.id != 11 {
 		t.Errorf("a WAL that is gone: %v, the tail is %d", err, tail.id)
 	}
