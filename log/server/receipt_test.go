@@ -66,4 +66,8 @@ func TestLateForACheckpoint(t *testing.T) {
 	if late := p.note(smaller); late != next {
 		t.Errorf("who came late was given size %d", late.cp.Size)
 	}
+	again := *larger // as an idle log publishes it, with newer cosignatures
+	if newer := p.note(&again); newer.pub != &again || newer.err != nil {
+		t.Errorf("who came for a newer note of the same size was not given it: %v", newer.err)
+	}
 }
