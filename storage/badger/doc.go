@@ -17,8 +17,9 @@
 // listened to. A failed sync of the value log ends the goroutine that writes before
 // it comes to the WAL, and fails the commit; so does a commit during which Badger
 // was silent. It never syncs the directory after creating a WAL, value log or
-// table: Commit does when the directory changed, and an open iterator keeps Badger
-// from removing what the new files replace until then.
+// table: that is done here before the WAL can point to a new value log, and by Commit
+// when the directory changed; an open iterator keeps Badger from removing what the new
+// files replace until then.
 //
 // Failed commits. After an error, values of the failed transaction are visible
 // in Badger; reads here stay at the last commit that succeeded, and no commit

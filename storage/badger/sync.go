@@ -31,8 +31,8 @@ type syncer struct {
 
 func newSyncer(dir string) *syncer {
 	return &syncer{
-		values: logTail{dir: dir, logs: func(all *files) []fileInfo { return all.values }},
-		wal:    logTail{dir: dir, logs: func(all *files) []fileInfo { return all.wals }},
+		values: logTail{dir: dir, names: syncDir, logs: func(all *files) []fileInfo { return all.values }},
+		wal:    logTail{dir: dir, names: syncDir, logs: func(all *files) []fileInfo { return all.wals }},
 	}
 }
 
@@ -78,11 +78,12 @@ func (s *syncer) close() {
 
 // logTail is the newest of the engine's WALs, or of its value logs: the one that is being written.
 type logTail struct {
-	dir  string
-	logs func(*files) []fileInfo
-	seen dirMark // when it was looked for
-	id   uint64
-	file *os.File
+	dir   string
+	names func(dir string) error // makes the names in it durable
+	logs  func(*files) []fileInfo
+	seen  dirMark // when it was looked for
+	id    uint64
+	file  *os.File
 }
 
 // sync makes what was written durable, also where the engine has gone on to another file meanwhile.
@@ -104,9 +105,17 @@ func (t *logTail) sync() error {
 	if t.file == nil { // opening: what stands in older ones has been read from the disk
 		logs = logs[max(0, len(logs)-1):]
 	}
+	last := t.id
 	for _, l := range logs {
 		if err := t.goOn(l); err != nil {
 			return err
+		}
+	}
+	if t.id != last {
+		// Commit would come to it later, and Reclaim much later: it writes several
+		// times, and a record in the WAL must not point to a file without a name.
+		if err := t.names(t.dir); err != nil {
+			return fmt.Errorf("the names of new files: %w", err)
 		}
 	}
 	t.seen = now

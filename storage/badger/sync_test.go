@@ -99,7 +99,8 @@ func TestSyncsOfReclaim(t *testing.T) {
 	}
 }
 
-// TestLogTail: files that have come since the last sync are synced with it, whatever has become of those between.
+// TestLogTail: files that have come since the last sync are synced with it, and their names, whatever has become of those
+// between.
 func TestLogTail(t *testing.T) {
 	dir := t.TempDir()
 	create := func(id int) string {
@@ -111,10 +112,15 @@ func TestLogTail(t *testing.T) {
 	}
 	tail := &newSyncer(dir).wal
 	defer tail.close()
+	named := uint64(0) // the tail when the names were synced
+	tail.names = func(string) error { named = tail.id; return nil }
 	want := func(id uint64) {
 		t.Helper()
 		if err := tail.sync(); err != nil {
 			t.Fatal(err)
+		}
+		if named != id {
+			t.Errorf("the tail is %d, and names are durable up to %d", id, named)
 		}
 		if tail.id != id || tail.file == nil || filepath.Base(tail.file.Name()) != fmt.Sprintf("%05d.mem", id) {
 			t.Fatalf("the tail is %d, want %d", tail.id, id)
@@ -132,6 +138,10 @@ func TestLogTail(t *testing.T) {
 	want(10)
 	create(11)
 	want(11)
+	named = 0
+	if err := tail.sync(); err != nil || named != 0 {
+		t.Errorf("nothing is new, and names were synced: %v", err)
+	}
 	// One that cannot be synced, and one behind it.
 	if err := os.Symlink(os.DevNull, filepath.Join(dir, "00012.mem")); err != nil {
 		t.Fatal(err)
