@@ -30,6 +30,7 @@ var (
 	storeDir = flag.String("store", "", "")
 	commits  = flag.Int("commits", 0, "")
 	reclaim  = flag.String("reclaim", "", "")
+	large    = flag.Bool("large", false, "")
 )
 
 func TestMain(m *testing.M) {
@@ -53,6 +54,9 @@ var valueSizes = append(slices.Repeat([]int{900}, 20), 100, 2000, 30_000)
 // the last ten the values of each tenth are kept.
 func useStore(dir string, commits int, reclaim string) error {
 	ctx := context.Background()
+	if *large { // ten commits, and a value log is about full
+		valueSizes = slices.Repeat([]int{600_000}, 10)
+	}
 	s, err := badger.Open(dir, badger.Options{MinFree: 1, ReclaimAfter: -1})
 	if err != nil {
 		return err
@@ -284,6 +288,33 @@ func TestE2ETortureReclaim(t *testing.T) {
 		t.Error("no value log was ever collected: nothing was put to the test")
 	}
 	t.Logf("head %d, %d value logs collected", newest, collected)
+}
+
+// TestE2ETortureFullValueLog cuts the power while what is moved from one value log fills
+// another, and goes on in a third, of which the name is new.
+func TestE2ETortureFullValueLog(t *testing.T) {
+	cuts := min(40, int(number(t, "ESCORTLOG_POWER_CUTS", 20))) // what is collected stays, in memory
+	seed := number(t, "ESCORTLOG_TORTURE_SEED", rand.Uint64())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	s := newStoreDisk(t)
+	newest := 0
+	for n := range cuts {
+		var lost <-chan struct{}
+		if n >= 2 {
+			lost = s.disk.CutAt(100 + random.IntN(200))
+		}
+		opened, acked, err := s.use(10, lost, "-reclaim", "after", "-large")
+		if err != nil || opened >= 0 && (opened < newest || opened > newest+1) {
+			t.Fatalf("cut %d: after head %d was acknowledged it is %d: %v", n, newest, opened, err)
+		}
+		newest = max(newest, acked)
+		s.cut(0, 0)
+	}
+	if opened, _, err := s.use(0, nil, "-large"); err != nil || opened < newest || opened > newest+1 {
+		t.Fatalf("after head %d was acknowledged it is %d: %v", newest, opened, err)
+	}
+	t.Logf("head %d", newest)
 }
 
 func (s *storeDisk) valueLogs() []string {
