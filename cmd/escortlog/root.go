@@ -8,15 +8,17 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/escortlog/escortlog/cmd/internal/crash"
 	"github.com/spf13/cobra"
 )
 
 // run executes one command line and returns the exit code. An interrupt ends
 // the command's context, so that what was begun is closed in good order.
-func run(args []string) int {
+// A panic ends the process.
+func run(root *cobra.Command, args []string) int {
+	defer crash.Exit("escortlog", exitUnavailable)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	root := newRootCommand()
 	started := markStart(root)
 	root.SetArgs(args)
 	root.SetIn(os.Stdin)

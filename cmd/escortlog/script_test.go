@@ -23,12 +23,20 @@ import (
 	"github.com/escortlog/escortlog/log/server"
 	"github.com/escortlog/escortlog/storage/memory"
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 )
 
 var updateScripts = flag.Bool("update", false, "rewrite what the scripts in testdata compare with")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"escortlog": main})
+	testscript.Main(m, map[string]func(){"escortlog": main, "panics": panics})
+}
+
+// panics is the program with one command more, which panics.
+func panics() {
+	root := newRootCommand()
+	root.AddCommand(&cobra.Command{Use: "now", RunE: func(*cobra.Command, []string) error { panic("the sky fell") }})
+	os.Exit(run(root, os.Args[1:]))
 }
 
 // TestScripts runs the scripts in testdata/script. They read like a shell; the

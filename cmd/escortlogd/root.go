@@ -7,18 +7,19 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/escortlog/escortlog/cmd/internal/crash"
 	"github.com/spf13/cobra"
 )
 
 // run executes one command line and returns the exit code. The first interrupt
 // ends the command's context, so that it shuts down in good order; the second
-// kills the process.
-func run(args []string) int {
+// kills the process, and so does a panic.
+func run(root *cobra.Command, args []string) int {
+	defer crash.Exit("escortlogd", exitUnavailable)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
-	root := newRootCommand()
 	started := markStart(root)
 	root.SetArgs(args)
 	root.SetOut(os.Stdout)

@@ -30,12 +30,20 @@ import (
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"escortlogd": main})
+	testscript.Main(m, map[string]func(){"escortlogd": main, "panics": panics})
+}
+
+// panics is the program with one command more, which panics.
+func panics() {
+	root := newRootCommand()
+	root.AddCommand(&cobra.Command{Use: "now", RunE: func(*cobra.Command, []string) error { panic("the sky fell") }})
+	os.Exit(run(root, os.Args[1:]))
 }
 
 // patience is how long a script waits for what must happen.

@@ -3,5 +3,6 @@ package main
 import "os"
 
 func main() {
-	os.Exit(run(os.Args[1:]))
+	started := new(bool)
+	os.Exit(run(newRootCommand(started), started, os.Args[1:]))
 }

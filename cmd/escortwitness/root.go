@@ -7,19 +7,19 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/escortlog/escortlog/cmd/internal/crash"
 	"github.com/spf13/cobra"
 )
 
 // run executes one command line and returns the exit code. The first interrupt
 // ends the command's context, so that it shuts down in good order; the second
-// kills the process.
-func run(args []string) int {
+// kills the process, and so does a panic.
+func run(root *cobra.Command, started *bool, args []string) int {
+	defer crash.Exit("escortwitness", exitUnavailable)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
 
-	started := false
-	root := newRootCommand(&started)
 	root.SetArgs(args)
 	root.SetOut(os.Stdout)
 	root.SetErr(os.Stderr)
@@ -28,7 +28,7 @@ func run(args []string) int {
 		return 0
 	}
 	fmt.Fprintf(os.Stderr, "escortwitness: %v\n", err)
-	if !started { // an unknown command or flag, a missing argument, a wrong setting
+	if !*started { // an unknown command or flag, a missing argument, a wrong setting
 		return exitUsage
 	}
 	return codeOf(err)

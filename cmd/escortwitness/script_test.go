@@ -13,10 +13,19 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"escortwitness": main})
+	testscript.Main(m, map[string]func(){"escortwitness": main, "panics": panics})
+}
+
+// panics is the program with one command more, which panics.
+func panics() {
+	started := new(bool)
+	root := newRootCommand(started)
+	root.AddCommand(&cobra.Command{Use: "now", RunE: func(*cobra.Command, []string) error { panic("the sky fell") }})
+	os.Exit(run(root, started, os.Args[1:]))
 }
 
 // patience is how long a script waits for what must happen.
