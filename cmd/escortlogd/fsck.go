@@ -116,7 +116,12 @@ func printReport(to io.Writer, r *log.Report) error {
 	fmt.Fprintf(w, "tiles      %d compared\n", r.Tiles)
 	fmt.Fprintf(w, "bundles    %d sealed\n", r.Sealed)
 	fmt.Fprintf(w, "authority  %d events\n", r.Authority)
-	fmt.Fprintf(w, "published  %d\n", r.PublishedSize)
+	if r.PublishedSize == 0 {
+		// One that took no witnesses is signed anew at every start, and never stored.
+		fmt.Fprintln(w, "published  no checkpoint is kept: one that bears no cosignatures of witnesses is made again at each start")
+	} else {
+		fmt.Fprintf(w, "published  %d\n", r.PublishedSize)
+	}
 	fmt.Fprintf(w, "guard      %d\n", r.GuardSize)
 	if len(r.Problems) == 0 {
 		fmt.Fprintln(w, "ok")
