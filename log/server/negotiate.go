@@ -127,44 +127,53 @@ func parseWeighted(headers []string) []weighted {
 
 // preference is how long a submitter wants to wait for a proof.
 type preference struct {
-	wait    time.Duration
-	async   bool   // answer as soon as the event is durable
-	applied string // Preference-Applied (RFC 7240 section 3)
+	wait         time.Duration
+	respondAsync bool
+	waitGiven    bool
 }
 
 // parsePrefer reads respond-async and wait (RFC 7240 sections 4.1 and 4.3). Of
 // a preference given twice the first counts; what cannot be read is ignored,
 // as section 2 asks.
 func parsePrefer(r *http.Request, limits Limits) preference {
-	async, wait := false, time.Duration(-1)
+	p := preference{wait: limits.Wait}
 	for _, h := range r.Header.Values("Prefer") {
 		for element := range strings.SplitSeq(h, ",") {
 			preference, _, _ := strings.Cut(element, ";")
 			name, value, _ := strings.Cut(preference, "=")
 			switch strings.ToLower(strings.TrimSpace(name)) {
 			case "respond-async":
-				async = true
+				p.respondAsync = true
 			case "wait":
 				seconds, err := strconv.ParseUint(strings.Trim(strings.TrimSpace(value), `"`), 10, 31)
-				if err == nil && wait < 0 {
-					wait = min(time.Duration(seconds)*time.Second, limits.MaxWait)
+				if err == nil && !p.waitGiven {
+					p.wait, p.waitGiven = min(time.Duration(seconds)*time.Second, limits.MaxWait), true
 				}
 			}
 		}
 	}
-	p := preference{wait: limits.Wait}
-	var applied []string
-	if async {
+	if p.respondAsync && !p.waitGiven {
 		p.wait = 0
+	}
+	return p
+}
+
+// async reports whether to answer as soon as the event is durable.
+// "respond-async, wait=10" is: wait for ten seconds, and only then go on
+// asynchronously (RFC 7240 section 4.3).
+func (p preference) async() bool { return p.respondAsync && p.wait == 0 }
+
+// setApplied says which preferences an answer honours (RFC 7240 section 3): one
+// that carries a proof is not asynchronous.
+func (p preference) setApplied(h http.Header, proven bool) {
+	var applied []string
+	if p.respondAsync && !proven {
 		applied = append(applied, "respond-async")
 	}
-	if wait >= 0 {
-		p.wait = wait
-		applied = append(applied, "wait="+strconv.FormatInt(int64(wait/time.Second), 10))
+	if p.waitGiven {
+		applied = append(applied, "wait="+strconv.FormatInt(int64(p.wait/time.Second), 10))
 	}
-	// "respond-async, wait=10": wait for ten seconds, and only then go on
-	// asynchronously (RFC 7240 section 4.3).
-	p.async = async && wait <= 0
-	p.applied = strings.Join(applied, ", ")
-	return p
+	if applied != nil {
+		h.Set("Preference-Applied", strings.Join(applied, ", "))
+	}
 }

@@ -71,25 +71,29 @@ func TestParsePrefer(t *testing.T) {
 		prefer  []string
 		wait    time.Duration
 		async   bool
-		applied string
+		applied string // of an answer without a proof
+		proven  string // of one with it
 	}{
-		{nil, 10 * time.Second, false, ""},
-		{[]string{"respond-async"}, 0, true, "respond-async"},
-		{[]string{"Respond-Async; foo=bar"}, 0, true, "respond-async"},
-		{[]string{"wait=3"}, 3 * time.Second, false, "wait=3"},
-		{[]string{`wait="3"`}, 3 * time.Second, false, "wait=3"},
-		{[]string{"wait = 0"}, 0, false, "wait=0"},
-		{[]string{"wait=100000"}, time.Minute, false, "wait=60"},
-		{[]string{"respond-async, wait=2"}, 2 * time.Second, false, "respond-async, wait=2"},
-		{[]string{"respond-async", "wait=0"}, 0, true, "respond-async, wait=0"},
-		{[]string{"wait=1, wait=2"}, time.Second, false, "wait=1"},
-		{[]string{"wait=-1"}, 10 * time.Second, false, ""},
-		{[]string{"wait=99999999999999999999"}, 10 * time.Second, false, ""},
-		{[]string{"wait=soon, handling=strict"}, 10 * time.Second, false, ""},
+		{nil, 10 * time.Second, false, "", ""},
+		{[]string{"respond-async"}, 0, true, "respond-async", ""},
+		{[]string{"Respond-Async; foo=bar"}, 0, true, "respond-async", ""},
+		{[]string{"wait=3"}, 3 * time.Second, false, "wait=3", "wait=3"},
+		{[]string{`wait="3"`}, 3 * time.Second, false, "wait=3", "wait=3"},
+		{[]string{"wait = 0"}, 0, false, "wait=0", "wait=0"},
+		{[]string{"wait=100000"}, time.Minute, false, "wait=60", "wait=60"},
+		{[]string{"respond-async, wait=2"}, 2 * time.Second, false, "respond-async, wait=2", "wait=2"},
+		{[]string{"respond-async", "wait=0"}, 0, true, "respond-async, wait=0", "wait=0"},
+		{[]string{"wait=1, wait=2"}, time.Second, false, "wait=1", "wait=1"},
+		{[]string{"wait=-1"}, 10 * time.Second, false, "", ""},
+		{[]string{"wait=99999999999999999999"}, 10 * time.Second, false, "", ""},
+		{[]string{"wait=soon, handling=strict"}, 10 * time.Second, false, "", ""},
 	} {
 		p := parsePrefer(requestWith("Prefer", c.prefer...), limits)
-		if p.wait != c.wait || p.async != c.async || p.applied != c.applied {
-			t.Errorf("Prefer %q: got %+v", c.prefer, p)
+		applied, proven := make(http.Header), make(http.Header)
+		p.setApplied(applied, false)
+		p.setApplied(proven, true)
+		if p.wait != c.wait || p.async() != c.async || applied.Get("Preference-Applied") != c.applied || proven.Get("Preference-Applied") != c.proven {
+			t.Errorf("Prefer %q: got %+v, applied %v, with a proof %v", c.prefer, p, applied, proven)
 		}
 	}
 }

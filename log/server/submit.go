@@ -87,12 +87,8 @@ func (s *Server) answerOne(w http.ResponseWriter, r *http.Request, c *candidate)
 		return
 	}
 	prefer := parsePrefer(r, s.cfg.Limits)
-	h := w.Header()
-	if prefer.applied != "" {
-		h.Set("Preference-Applied", prefer.applied)
-	}
 	var note *verifiedNote
-	if !prefer.async || c.position.Existing {
+	if !prefer.async() || c.position.Existing {
 		note = s.await(r.Context(), c.position.Index+1, prefer.wait)
 	}
 	var proof *inclusion
@@ -103,6 +99,8 @@ func (s *Server) answerOne(w http.ResponseWriter, r *http.Request, c *candidate)
 			return
 		}
 	}
+	h := w.Header()
+	prefer.setApplied(h, proof != nil)
 	h.Set("Location", "/v1/entries/"+strconv.FormatInt(c.position.Index, 10))
 	h.Set("Vary", "Accept, Prefer")
 	status := http.StatusCreated
@@ -135,13 +133,11 @@ func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, candidates 
 		}
 	}
 	prefer := parsePrefer(r, s.cfg.Limits)
-	if prefer.applied != "" {
-		w.Header().Set("Preference-Applied", prefer.applied)
-	}
 	var note *verifiedNote
-	if !prefer.async || existing {
+	if !prefer.async() || existing {
 		note = s.await(r.Context(), size, prefer.wait)
 	}
+	prefer.setApplied(w.Header(), note != nil)
 	var retry time.Duration
 	room := answers.Get().(*[]byte)
 	body := append(slices.Grow((*room)[:0], (8+len(candidates))<<10), '{')

@@ -87,6 +87,8 @@ func TestRespondAsync(t *testing.T) {
 	}
 	a.wantHeader("Location", fmt.Sprintf("/v1/entries/%d", r.Index))
 	f.verify(envelope, f.post(typeDSSE, envelope).want(http.StatusOK).receipt())
+	// The whole receipt at once is no asynchronous answer.
+	f.post(typeDSSE, envelope, "Prefer", "respond-async").want(http.StatusOK).wantHeader("Preference-Applied", "")
 }
 
 // TestSubmitEverySignatureType submits with each kind of key, several together.
@@ -239,10 +241,14 @@ func batch(elements ...[]byte) []byte {
 func TestBatchAsync(t *testing.T) {
 	f := newFixture(t, setup{})
 	var got batchReceipt
-	f.post(typeDSSEBatch, batch(f.signed(), f.signed()), "Prefer", "respond-async").want(http.StatusOK).decode(&got)
+	events := batch(f.signed(), f.signed())
+	a := f.post(typeDSSEBatch, events, "Prefer", "respond-async").want(http.StatusOK).wantHeader("Preference-Applied", "respond-async")
+	a.decode(&got)
 	if got.Checkpoint != "" || len(got.Entries) != 2 || got.Entries[0].Status != 202 || got.Entries[1].Status != 202 || got.Entries[0].Proof != nil {
 		t.Errorf("answer %+v", got)
 	}
+	f.post(typeDSSEBatch, events).want(http.StatusOK)
+	f.post(typeDSSEBatch, events, "Prefer", "respond-async").want(http.StatusOK).wantHeader("Preference-Applied", "")
 }
 
 func TestEmptyBatch(t *testing.T) {
