@@ -94,9 +94,9 @@ func (s *Server) entryCaching() string {
 // leaf reads the leaf that the path names. Like every reader it sees nothing
 // beyond a signed head.
 func (s *Server) leaf(r *http.Request) (int64, []byte, error) {
-	index, ok := number(mux.Vars(r)["index"])
-	if !ok {
-		return 0, nil, refuse("bad-parameter", "%q is not an index: a decimal number without sign or leading zeros.", mux.Vars(r)["index"])
+	index, err := number(mux.Vars(r)["index"])
+	if err != nil {
+		return 0, nil, refuse("bad-parameter", "%q is not an index: %v.", mux.Vars(r)["index"], err)
 	}
 	if index >= s.log.Head().Size {
 		return 0, nil, refuse("not-found", "The log has no leaf %d.", index)
@@ -170,10 +170,18 @@ func (s *Server) getConsistency(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	from, okFrom := number(q["from"])
-	to, okTo := number(q["to"])
-	if !okFrom || !okTo || from > to {
-		s.fail(w, r, refuse("bad-parameter", "from and to are sizes, from at most to: decimal numbers without sign or leading zeros."))
+	from, err := number(q["from"])
+	if err != nil {
+		s.fail(w, r, refuse("bad-parameter", "from=%q is not a size: %v.", q["from"], err))
+		return
+	}
+	to, err := number(q["to"])
+	if err != nil {
+		s.fail(w, r, refuse("bad-parameter", "to=%q is not a size: %v.", q["to"], err))
+		return
+	}
+	if from > to {
+		s.fail(w, r, refuse("bad-parameter", "from is at most to, and %d is more than %d.", from, to))
 		return
 	}
 	if pub := s.log.Published(); pub == nil || to > pub.Size {

@@ -198,6 +198,18 @@ func TestEntry(t *testing.T) {
 	} {
 		f.get(path).wantProblem(kindOf(slug).Status, slug)
 	}
+	for path, detail := range map[string]string{
+		"/v1/entries/99999999999999999999":               "no log grows beyond 2^63-1",
+		"/v1/entries/099999999999999999999":              "without sign or leading zeros",
+		"/v1/entries/-99999999999999999999":              "without sign or leading zeros",
+		"/v1/consistency?from=1&to=99999999999999999999": `to="99999999999999999999" is not a size: no log grows beyond 2^63-1`,
+		"/v1/consistency?from=01&to=2":                   `from="01" is not a size: `,
+		"/v1/consistency?from=2&to=1":                    "2 is more than 1",
+	} {
+		if p := f.get(path).wantProblem(http.StatusBadRequest, "bad-parameter"); !strings.Contains(p.Detail, detail) {
+			t.Errorf("%s: %s, want %q", path, p.Detail, detail)
+		}
+	}
 }
 
 func TestProof(t *testing.T) {

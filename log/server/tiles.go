@@ -116,8 +116,15 @@ func readRefusal(err error) error {
 	}
 }
 
-// number reads a size or an index in its one spelling.
-func number(s string) (int64, bool) {
+// number reads a size or an index in its one spelling. The error is for the end of
+// a sentence about it.
+func number(s string) (int64, error) {
 	n, err := strconv.ParseInt(s, 10, 64)
-	return n, err == nil && n >= 0 && strconv.FormatInt(n, 10) == s
+	switch {
+	case errors.Is(err, strconv.ErrRange) && '1' <= s[0] && s[0] <= '9':
+		return 0, errors.New("no log grows beyond 2^63-1")
+	case err != nil || n < 0 || strconv.FormatInt(n, 10) != s:
+		return 0, errors.New("a number is decimal here, without sign or leading zeros")
+	}
+	return n, nil
 }
