@@ -1,8 +1,12 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // settings is the configuration file. Every key sets the flag of the same name
@@ -56,4 +60,15 @@ type settings struct {
 	TokenFile string `yaml:"token-file"`
 }
 
-func loadSettings(cmd *cobra.Command, _ []string) error { return config.Load(cmd, new(settings)) }
+func loadSettings(cmd *cobra.Command, _ []string) error {
+	if err := config.Load(cmd, new(settings)); err != nil {
+		return err
+	}
+	var errs []error
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		if d, err := cmd.Flags().GetDuration(f.Name); err == nil && d < 0 {
+			errs = append(errs, fmt.Errorf("--%s %v is below zero", f.Name, d))
+		}
+	})
+	return errors.Join(errs...)
+}
