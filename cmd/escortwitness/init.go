@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -54,7 +56,10 @@ lost, make a new one.`,
 				return usageErrorf("--mirror-name: the mirror needs another name than the witness")
 			}
 			vkeys, err := witness.Init(witness.InitConfig{Dir: dir, Name: name, MirrorName: mirrorName, Rand: rand.Reader, Passphrase: passphrase})
-			if err != nil {
+			switch {
+			case errors.Is(err, syscall.ENOTDIR):
+				return usageErrorf("--data %s is no directory: %w", dir, err)
+			case err != nil:
 				return err
 			}
 			if err := printVKeys(cmd.OutOrStdout(), vkeys); err != nil {
