@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -26,6 +25,8 @@ type source struct {
 	tokenFile string
 	caFile    string
 	policy    string
+
+	demanded *checkpoint.Policy // what the file policy says; nil where there is none
 }
 
 func (s *source) addFlags(cmd *cobra.Command, from, usage string) {
@@ -37,8 +38,12 @@ func (s *source) addFlags(cmd *cobra.Command, from, usage string) {
 	config.CommandLineOnly(cmd, from, "token-file", "ca-file")
 }
 
-// fetcher opens the source: a URL, or a path.
+// fetcher opens the source: a URL, or a path. Nobody is asked before the policy is
+// read.
 func (s *source) fetcher() (*client.Fetcher, error) {
+	if err := s.readPolicy(); err != nil {
+		return nil, err
+	}
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 8}
 	f := &client.Fetcher{URL: s.from, HTTP: &http.Client{Transport: transport, CheckRedirect: client.SameHost}}
 	if !strings.Contains(s.from, "://") {
@@ -89,11 +94,8 @@ func (s *source) checkpoint(ctx context.Context, f *client.Fetcher, keys []*chec
 	if err == nil && cp.Origin != keys[0].Name() {
 		err = fmt.Errorf("it is of the log %q, and this one is %q", cp.Origin, keys[0].Name())
 	}
-	if err == nil && s.policy != "" {
-		err = s.meetsPolicy(note)
-	}
-	if coded := (*exitError)(nil); errors.As(err, &coded) {
-		return nil, cp, err
+	if err == nil && s.demanded != nil {
+		_, err = s.demanded.Verify(note)
 	}
 	if err != nil {
 		return nil, cp, &exitError{code: exitIntegrity, err: fmt.Errorf("the checkpoint of %s: %w", s.from, err)}
@@ -101,17 +103,18 @@ func (s *source) checkpoint(ctx context.Context, f *client.Fetcher, keys []*chec
 	return note, cp, nil
 }
 
-func (s *source) meetsPolicy(note []byte) error {
+func (s *source) readPolicy() error {
+	if s.policy == "" {
+		return nil
+	}
 	text, err := os.ReadFile(s.policy)
 	if err != nil {
 		return usageErrorf("--policy: %w", err)
 	}
-	policy, err := checkpoint.ParsePolicy(text)
-	if err != nil {
+	if s.demanded, err = checkpoint.ParsePolicy(text); err != nil {
 		return usageErrorf("--policy %s: %w", s.policy, err)
 	}
-	_, err = policy.Verify(note)
-	return err
+	return nil
 }
 
 // bundles reads entry bundles of the source.
