@@ -53,6 +53,8 @@ by the keys registered before it, and what was made from the leaves is made agai
 Whatever was changed, added or removed is named. --sha256 demands that it is the
 very pack whose digest its maker printed.
 
+With --json one object is printed also where it is not proven, with the error in it.
+
 Exit code 0: proven. 2: it is not, or the quorum is not met.`,
 		Example: `  escortlog verify --policy policy.txt --leaf receipts/7.leaf receipts/7.tlog-proof
   escortlog verify --policy policy.txt --envelope event.dsse.json event.tlog-proof
@@ -104,22 +106,44 @@ func (o *verifyOptions) run(cmd *cobra.Command, name string) error {
 	}
 	v, err := o.verify(cmd.InOrStdin(), name, policy)
 	if err != nil {
-		return &exitError{code: proofCode(err), err: fmt.Errorf("not proven: %w", err)}
+		return o.refute(cmd, nil, proofCode(err), err)
 	}
 	if err := v.CheckSignatures(keys...); err != nil {
-		return &exitError{code: exitIntegrity, err: fmt.Errorf("not proven: %w", err)}
+		return o.refute(cmd, v, exitIntegrity, err)
 	}
 	r := describeVerification(v, o.signers)
 	// What is no event has no commitments; r says that it is none.
 	if r.Type != "" || len(disclosures) > 0 {
 		if r.Committed, err = client.CheckDisclosures(v.Entry, v.LeafHash, disclosures); err != nil {
-			return &exitError{code: exitIntegrity, err: fmt.Errorf("not proven: %w", err)}
+			return o.refute(cmd, v, exitIntegrity, err)
 		}
 	}
 	if o.json {
-		return printJSON(cmd.OutOrStdout(), r)
+		return printJSON(cmd.OutOrStdout(), verdict{Proven: true, verification: r})
 	}
 	return r.print(cmd.OutOrStdout())
+}
+
+// verdict is what verify prints about one leaf as JSON.
+type verdict struct {
+	Proven        bool   `json:"proven"`
+	Error         string `json:"error,omitempty"` // why it is not proven
+	*verification        // nil where the leaf is in no log
+}
+
+// refute ends a verification that failed. v is nil where the proof itself does not
+// hold. With another code than that of a proof that fails, nothing was looked at.
+func (o *verifyOptions) refute(cmd *cobra.Command, v *client.Verification, code int, err error) error {
+	failed := fmt.Errorf("not proven: %w", err)
+	if o.json && code == exitIntegrity {
+		out := verdict{Error: err.Error()}
+		if v != nil {
+			out.verification = describeVerification(v, nil)
+			out.NotChecked = []string{} // what it would be is of no account here
+		}
+		failed = errors.Join(failed, printJSON(cmd.OutOrStdout(), out))
+	}
+	return &exitError{code: code, err: failed}
 }
 
 func readPublicKeys(names []string) ([]*event.PublicKey, error) {
@@ -187,9 +211,8 @@ func proofCode(err error) int {
 	return codeOf(err)
 }
 
-// verification is what verify prints.
+// verification is what verify prints of a leaf that is in the log.
 type verification struct {
-	Proven    bool       `json:"proven"`
 	Origin    string     `json:"origin"`
 	Index     int64      `json:"index"`
 	LeafHash  tlog.Hash  `json:"leafHash"`
@@ -215,7 +238,7 @@ type cosigner struct {
 
 func describeVerification(v *client.Verification, signers []string) *verification {
 	r := &verification{
-		Proven: true, Origin: v.Verified.Origin, Index: v.Index, LeafHash: v.LeafHash, Time: v.Entry.Time,
+		Origin: v.Verified.Origin, Index: v.Index, LeafHash: v.LeafHash, Time: v.Entry.Time,
 		Size: v.Verified.Size, Root: v.Verified.Root, Cosigners: []cosigner{}, KeyIDs: []string{}, Checked: append([]string{}, signers...),
 	}
 	for _, c := range v.Verified.Cosignatures {
