@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -71,11 +72,13 @@ func TestE2EFullDisk(t *testing.T) {
 			t.Fatalf("with %d bytes free an event is answered %d %v %s", leave, resp.StatusCode, resp.Header, answer)
 		}
 		b.readAll(acknowledged)
+		b.readiness(http.StatusServiceUnavailable, "disk is nearly full")
 		if err := os.Remove(filler); err != nil {
 			t.Fatal(err)
 		}
 		take() // and the event that was refused is the one taken now
 		b.readAll(acknowledged)
+		b.readiness(http.StatusOK, "ready")
 	}
 	b.end()
 	b.run("fsck", "--data", b.dir)
@@ -93,6 +96,27 @@ func TestE2EFullDisk(t *testing.T) {
 	b.readAll(acknowledged)
 	take()
 	b.end()
+}
+
+// readiness waits until /readyz answers so: the server looks at the free space once
+// a second.
+func (b *backedUp) readiness(status int, text string) {
+	b.Helper()
+	var last string
+	for range 50 {
+		resp, err := http.Get(b.url + "/readyz")
+		if err != nil {
+			b.Fatal(err)
+		}
+		answer, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode == status && strings.Contains(string(answer), text) {
+			return
+		}
+		last = fmt.Sprintf("%d %s", resp.StatusCode, answer)
+		time.Sleep(100 * time.Millisecond)
+	}
+	b.Errorf("/readyz does not answer %d %s, but %s", status, text, last)
 }
 
 // fill fills the file system until so many bytes are free.

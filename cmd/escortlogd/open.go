@@ -4,13 +4,12 @@ import (
 	"errors"
 
 	"github.com/escortlog/escortlog/log"
-	"github.com/escortlog/escortlog/storage"
 	"github.com/escortlog/escortlog/storage/badger"
 )
 
 // opened is the store of a log with its guard, locked against other processes.
 type opened struct {
-	store storage.Store
+	store *badger.Store
 	guard *log.FileGuard
 }
 

@@ -150,6 +150,7 @@ func (o *serveOptions) open(ctx context.Context, logger *slog.Logger) (_ *served
 		logger.Error("the log serves readers and takes no events", "reason", reason)
 	}
 	config.Log, config.VKeys, config.Policy, config.PolicyText = s.log, vkeys(signers), policy, policyText
+	config.Space = s.opened.store.Space
 	config.Logger, config.Registerer, config.Gatherer = logger, registry, registry
 	if s.server, err = server.New(ctx, config); err != nil {
 		return nil, errors.Join(err, s.close())

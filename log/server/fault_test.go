@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,38 @@ func TestDiskFull(t *testing.T) {
 		t.Error("no Retry-After")
 	}
 	f.verify(envelope, f.post(typeDSSE, envelope).want(http.StatusCreated).receipt())
+}
+
+// TestDiskFullReadiness: without space for a commit the server is not ready, reads
+// go on, and the space is asked for at most once a second.
+func TestDiskFullReadiness(t *testing.T) {
+	start := time.Now()
+	var later, asked atomic.Int64 // later in ns
+	var full atomic.Bool
+	full.Store(true)
+	f := newFixture(t, setup{config: func(c *Config) {
+		c.Now = func() time.Time { return start.Add(time.Duration(later.Load())) }
+		c.Space = func() error {
+			asked.Add(1)
+			if full.Load() {
+				return storage.ErrFull
+			}
+			return nil
+		}
+	}})
+	for range 3 {
+		if p := f.get("/readyz").wantProblem(http.StatusServiceUnavailable, "not-ready"); !strings.Contains(p.Detail, "disk is nearly full") {
+			t.Errorf("not ready: %s", p.Detail)
+		}
+	}
+	f.get("/v1/entries/0").want(http.StatusOK)
+	full.Store(false)
+	f.get("/readyz").wantProblem(http.StatusServiceUnavailable, "not-ready")
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times in one second", n)
+	}
+	later.Store(int64(time.Second))
+	f.get("/readyz").want(http.StatusOK)
 }
 
 // TestUnknownOutcome: after a commit that failed, or was applied and failed all

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"html/template"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/escortlog/escortlog/log/checkpoint"
@@ -93,7 +94,31 @@ func (s *Server) ready() error {
 	if err := s.log.Ready(); err != nil {
 		return refuse("not-ready", "%v", err).after(5 * time.Second)
 	}
+	if err := s.space.check(s.cfg.Now()); err != nil {
+		return refuse("not-ready", "The log's disk is nearly full: commits are refused, and reads go on. The operator must make room.").after(30 * time.Second)
+	}
 	return nil
+}
+
+// space is the newest answer of Config.Space.
+type space struct {
+	ask func() error // nil: there is always enough
+
+	mu    sync.Mutex
+	asked time.Time
+	err   error
+}
+
+func (s *space) check(now time.Time) error {
+	if s.ask == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now.Sub(s.asked).Abs() >= time.Second {
+		s.asked, s.err = now, s.ask()
+	}
+	return s.err
 }
 
 //go:embed page.html

@@ -64,6 +64,10 @@ type Config struct {
 	// value leaves them open.
 	ReadAuth ReadAuth
 
+	// Space, where given, says why there is too little of it for a commit, or nil. It
+	// is asked at most once a second.
+	Space func() error
+
 	// TrustedProxies are the peers whose X-Forwarded-For is believed when a
 	// request is charged to a client address.
 	TrustedProxies []netip.Prefix
@@ -159,6 +163,7 @@ type Server struct {
 	limiter *limiter
 	metrics *metrics
 	handler http.Handler
+	space   space
 
 	stating []*checkpoint.Verifier // keys whose signatures state a time
 
@@ -195,6 +200,7 @@ func New(ctx context.Context, cfg Config) (*Server, error) {
 		cfg: cfg, log: cfg.Log, door: door, origin: door.directory.Load().Origin(),
 		prover:  &prover{log: cfg.Log, policy: cfg.Policy},
 		limiter: newLimiter(cfg.Limits, cfg.Now),
+		space:   space{ask: cfg.Space},
 	}
 	if err := s.takeKeys(); err != nil {
 		return nil, fmt.Errorf("server: %w", err)

@@ -94,6 +94,9 @@ func TestFull(t *testing.T) {
 			t.Fatalf("Commit: %v, want ErrFull", err)
 		}
 	}
+	if err := s.Space(); !errors.Is(err, storage.ErrFull) {
+		t.Errorf("Space: %v, want ErrFull", err)
+	}
 	if got, err := content(s); err != nil || got != after(3) {
 		t.Fatalf("reads with a full disk: %v", err)
 	}

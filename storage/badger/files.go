@@ -53,6 +53,10 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// Space returns an error that wraps storage.ErrFull when even a small commit would
+// be refused for want of space.
+func (s *Store) Space() error { return checkFree(s.dir, s.opts.MinFree) }
+
 // checkFree returns an error that wraps storage.ErrFull when fewer than need
 // bytes are free. Badger writes through mapped files, where a full disk is no
 // error but a SIGBUS that ends the process.
