@@ -36,7 +36,7 @@ var errNotEvent = errors.New("want a JSON object with type, subject, data, and w
 func parseIntake(text []byte) (outbox.Event, error) {
 	var in intakeEvent
 	if err := jsonv2.Unmarshal(text, &in, jsonv2.RejectUnknownMembers(true)); err != nil {
-		return outbox.Event{}, fmt.Errorf("%w: %w", errNotEvent, err)
+		return outbox.Event{}, fmt.Errorf("%w: %s", errNotEvent, intakeFault(err))
 	}
 	if in.Type == "" || in.Subject == "" || len(in.Data) == 0 || in.Data[0] != '{' {
 		return outbox.Event{}, errNotEvent
@@ -49,6 +49,25 @@ func parseIntake(text []byte) (outbox.Event, error) {
 		e.Time = *in.Time
 	}
 	return e, nil
+}
+
+// intakeFault says what is wrong with the text of an event. The JSON package would
+// say which Go type it does not fit.
+func intakeFault(err error) string {
+	var misfit *jsonv2.SemanticError
+	switch {
+	case !errors.As(err, &misfit):
+		return err.Error()
+	case errors.Is(err, jsonv2.ErrUnknownName):
+		return fmt.Sprintf("%s is none of these", misfit.JSONPointer)
+	case misfit.JSONPointer == "":
+		return "this is no object"
+	case misfit.JSONPointer == "/time":
+		return "at /time: want a string with a time such as 2026-03-01T09:00:00Z"
+	case misfit.JSONPointer == "/extensions":
+		return "at /extensions: want an object of strings"
+	}
+	return fmt.Sprintf("at %s: want a string", misfit.JSONPointer)
 }
 
 // agentLine is the answer to one line of standard input.
