@@ -26,8 +26,13 @@ func newDiscloseCommand() *cobra.Command {
 		Use:   "disclose --kept FILE.jsonl (--leaf FILE | --envelope FILE) [--pointer POINTER]... -o FILE.jsonl",
 		Short: "Open commitments in an event for somebody who may see them",
 		Long: `Events hold commitments in place of commands, justifications and the like:
-{"$commit":"sha256:…","size":n}, the SHA-256 of a salt and the content, which stay
-with the submitter. This takes them from what the submitter kept, makes sure that
+{"$commit":"sha256:…","size":n}. Salt, at least 16 random bytes, and content stay with
+the submitter; n is the length of the content, and the digest is the SHA-256 of
+
+  "escortlog commitment v1" and a line feed,
+  the length of the salt in 8 bytes, big-endian, the salt, and the content.
+
+This takes them from what the submitter kept, makes sure that
 they open the commitments in this event, and writes a disclosure file, which
 "escortlog verify --disclosure" holds against the leaf. The other commitments stay
 closed: a salt opens nothing but its own.
