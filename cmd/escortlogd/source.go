@@ -36,6 +36,12 @@ func (s *source) addFlags(cmd *cobra.Command, from, usage string) {
 	f.StringVar(&s.caFile, "ca-file", "", "PEM `file` of certificate authorities to trust in place of the system's")
 	f.StringVar(&s.policy, "policy", "", "tlog-policy `file` that the checkpoint must meet; without it the log's own signature is enough")
 	config.CommandLineOnly(cmd, from, "token-file", "ca-file")
+	cmd.PreRunE = func(*cobra.Command, []string) error {
+		if s.policy == "" && f.Changed("policy") {
+			return usageErrorf("--policy is empty: name the file, or leave it out")
+		}
+		return nil
+	}
 }
 
 // fetcher opens the source: a URL, or a path. Nobody is asked before the policy is
