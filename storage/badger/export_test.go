@@ -18,8 +18,10 @@ func MoveWALs(dir string) error { return moveWALs(dir, nil) }
 // SetCloseWait shortens the wait of Close for an engine that failed.
 func (s *Store) SetCloseWait(d time.Duration) { s.closeWait = d }
 
-// OpenEngine opens the engine alone.
-func OpenEngine(dir string) (*engine.DB, error) { return openEngine(dir, nil) }
+// OpenEngine opens the engine alone, which then syncs what it writes by itself.
+func OpenEngine(dir string) (*engine.DB, error) {
+	return openEngine(engineOptions(dir, nil).WithSyncWrites(true))
+}
 
 // FastDir returns a temporary directory, in memory where that can be had: for
 // tests that do not depend on what fsync does.

@@ -189,7 +189,7 @@ func (s *Store) start() (err error) {
 	if err := tidy(s.dir); err != nil {
 		return err
 	}
-	if s.db, err = openEngine(s.dir, s.tripped); err != nil {
+	if s.db, err = openEngine(engineOptions(s.dir, s.tripped)); err != nil {
 		return err
 	}
 	if err := errors.Join(s.syncs.values.sync(), s.syncs.wal.sync()); err != nil {
@@ -214,7 +214,7 @@ func (s *Store) start() (err error) {
 	return nil
 }
 
-func openEngine(dir string, logger engine.Logger) (*engine.DB, error) {
+func engineOptions(dir string, logger engine.Logger) engine.Options {
 	o := engine.DefaultOptions(dir)
 	o.Logger = logger
 	o.MetricsEnabled = false
@@ -243,7 +243,10 @@ func openEngine(dir string, logger engine.Logger) (*engine.DB, error) {
 	o.NumLevelZeroTables = 1 << 20
 	o.NumLevelZeroTablesStall = 1 << 21
 	o.BaseLevelSize = 1 << 40
+	return o
+}
 
+func openEngine(o engine.Options) (*engine.DB, error) {
 	// Managed: this package numbers the commits. So reads need not wait for a
 	// commit under way, and never see one that failed.
 	db, err := engine.OpenManaged(o)
