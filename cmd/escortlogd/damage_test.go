@@ -251,7 +251,7 @@ func (d *damagedLog) registerKey(s *served) {
 func (d *damagedLog) event(n int) []byte {
 	d.Helper()
 	payload, err := event.Build(event.Attributes{
-		ID: event.NewUUIDv7(1_700_000_000_000, [10]byte{byte(n >> 8), byte(n)}), Source: damageSource,
+		ID: event.NewUUIDv7(1_700_000_000_000, [10]byte{8: byte(n >> 8), 9: byte(n)}), Source: damageSource,
 		Type: event.Prefix + "session.paused.v1", Subject: "session/s-1", Time: time.UnixMilli(1_700_000_000_000),
 	}, map[string]any{"session_id": "s-1", "reason": fmt.Sprint("reason ", n), "paused_by": nil})
 	d.must(err)
