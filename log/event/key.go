@@ -50,9 +50,8 @@ func NewPublicKey(pub crypto.PublicKey) (*PublicKey, error) {
 
 // ParsePublicKeySPKI reads a SubjectPublicKeyInfo in DER (RFC 5280 section
 // 4.1.2.7). Only the one encoding that DER allows is accepted, since the keyid
-// is its hash, and no Ed25519 key that is no point of the curve, under which
-// nothing verifies, or one of small order, under which signatures can be made
-// that fit more than one message. The error wraps ErrKey.
+// is its hash, and no Ed25519 key of small order: under such a key, signatures
+// can be made that fit more than one message. The error wraps ErrKey.
 func ParsePublicKeySPKI(der []byte) (*PublicKey, error) {
 	pub, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
@@ -67,10 +66,7 @@ func ParsePublicKeySPKI(der []byte) (*PublicKey, error) {
 		if weakEd25519(pub) {
 			return nil, fmt.Errorf("%w: the Ed25519 point is of small order or not canonical", ErrKey)
 		}
-		if k.ed25519, err = fixedbase.NewKey(pub); err != nil {
-			return nil, fmt.Errorf("%w: not the encoding of an Ed25519 point: %w", ErrKey, err)
-		}
-		k.keyType = Ed25519
+		k.keyType, k.ed25519 = Ed25519, fixedbase.NewKey(pub)
 		return k, nil
 	case *ecdsa.PublicKey:
 		switch pub.Curve {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha512"
-	"fmt"
 	"sync"
 	"sync/atomic"
 
@@ -25,19 +24,19 @@ const (
 // A Key is an Ed25519 public key. It may be used by many at once.
 type Key struct {
 	public ed25519.PublicKey
-	minusA *edwards25519.Point
+	minusA *edwards25519.Point // nil if there is none
 	asked  atomic.Uint32
 	table  atomic.Pointer[table] // of -A, or nil
 	used   atomic.Bool           // the table was, since cached.hand last came by
 }
 
-// NewKey wraps a key of 32 bytes that are the encoding of a point.
-func NewKey(public ed25519.PublicKey) (*Key, error) {
-	a, err := new(edwards25519.Point).SetBytes(public)
-	if err != nil {
-		return nil, fmt.Errorf("fixedbase: %w", err)
+// NewKey wraps a key of 32 bytes. One that is not the encoding of a point verifies nothing.
+func NewKey(public ed25519.PublicKey) *Key {
+	k := &Key{public: bytes.Clone(public)}
+	if a, err := new(edwards25519.Point).SetBytes(public); err == nil {
+		k.minusA = a.Negate(a)
 	}
-	return &Key{public: bytes.Clone(public), minusA: a.Negate(a)}, nil
+	return k
 }
 
 // Verify reports whether sig is a signature of message by the key (RFC 8032 section 5.1.7, without the cofactor). It
@@ -45,7 +44,7 @@ func NewKey(public ed25519.PublicKey) (*Key, error) {
 func (k *Key) Verify(message, sig []byte) bool {
 	t := k.table.Load()
 	if t == nil {
-		if k.asked.Add(1)%busy == 0 {
+		if k.minusA != nil && k.asked.Add(1)%busy == 0 {
 			cached.place(k)
 		}
 		return ed25519.Verify(k.public, message, sig)

@@ -23,11 +23,7 @@ func newSecret(tb testing.TB, seed byte, torsion *edwards25519.Point) secret {
 	tb.Helper()
 	scalar := scalarOf(tb, []byte{seed, 'a'})
 	a := new(edwards25519.Point).ScalarBaseMult(scalar)
-	key, err := NewKey(a.Add(a, torsion).Bytes())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return secret{scalar, key}
+	return secret{scalar, NewKey(a.Add(a, torsion).Bytes())}
 }
 
 func scalarOf(tb testing.TB, parts ...[]byte) *edwards25519.Scalar {
@@ -151,8 +147,8 @@ func TestVerdictsOnSmallOrder(t *testing.T) {
 	}
 	verdicts := map[bool]int{}
 	for _, public := range encodings {
-		key, err := NewKey(public)
-		if err != nil {
+		key := NewKey(public)
+		if key.minusA == nil {
 			continue
 		}
 		minusA := newTable(key.minusA, keyWidth)
@@ -210,12 +206,17 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-func TestNewKeyRefuses(t *testing.T) {
-	notSquare := append([]byte{2}, make([]byte, 31)...)
-	for _, public := range [][]byte{nil, make([]byte, 31), make([]byte, 33), notSquare} {
-		if _, err := NewKey(public); err == nil {
-			t.Errorf("%x: want an error", public)
+// TestNoPoint: what is not the encoding of a point is a key under which nothing verifies, however often it is asked.
+func TestNoPoint(t *testing.T) {
+	cached = cache{}
+	key := NewKey(append([]byte{2}, make([]byte, 31)...))
+	for range 2 * busy {
+		if key.Verify(nil, make([]byte, ed25519.SignatureSize)) {
+			t.Fatal("it verifies")
 		}
+	}
+	if key.minusA != nil || key.table.Load() != nil {
+		t.Error("it has a point, or a table")
 	}
 }
 
@@ -228,10 +229,7 @@ type signed struct {
 func newSigned(tb testing.TB, seed byte) signed {
 	tb.Helper()
 	private := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{seed}, ed25519.SeedSize))
-	key, err := NewKey(private.Public().(ed25519.PublicKey))
-	if err != nil {
-		tb.Fatal(err)
-	}
+	key := NewKey(private.Public().(ed25519.PublicKey))
 	message := bytes.Repeat([]byte{seed}, 600)
 	return signed{key, message, ed25519.Sign(private, message)}
 }
