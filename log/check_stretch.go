@@ -3,7 +3,6 @@ package log
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -334,7 +333,7 @@ func (s *stretch) leaf(b *checkedBundle, index int64, leaf []byte) {
 		b.problem("leaf %d: %v", index, err)
 		return
 	}
-	s.names = appendName(s.names, source, id)
+	s.names = entry.AppendName(s.names, source, id)
 	if !authority {
 		return
 	}
@@ -412,13 +411,6 @@ func (s *stretch) haveIdentities(stored []byte) bool {
 		}
 	}
 	return true
-}
-
-// appendName appends what the identity of an event is the SHA-256 of, see
-// entry.Identity.
-func appendName(b, source, id []byte) []byte {
-	b = append(binary.BigEndian.AppendUint64(b, uint64(len(source))), source...)
-	return append(binary.BigEndian.AppendUint64(b, uint64(len(id))), id...)
 }
 
 // tileDifference says where a stored hash tile differs from the hashes that it

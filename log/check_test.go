@@ -331,7 +331,7 @@ func TestCheckOfManyStretches(t *testing.T) {
 
 func TestNameIsWhatAnIdentityIsMadeOf(t *testing.T) {
 	source, id := []byte("urn:source"), []byte("7")
-	if sha256.Sum256(appendName(nil, source, id)) != entry.Identity(source, id) {
+	if sha256.Sum256(entry.AppendName(nil, source, id)) != entry.Identity(source, id) {
 		t.Error("the checker makes other identities than the log")
 	}
 }

@@ -232,11 +232,13 @@ func LeafHash(leaf []byte) tlog.Hash { return tlog.RecordHash(leaf) }
 // uint64.
 func Identity[T string | []byte](source, id T) [32]byte {
 	var room [256]byte // most identities need no more
-	b := binary.BigEndian.AppendUint64(room[:0], uint64(len(source)))
-	b = append(b, source...)
-	b = binary.BigEndian.AppendUint64(b, uint64(len(id)))
-	b = append(b, id...)
-	return sha256.Sum256(b)
+	return sha256.Sum256(AppendName(room[:0], source, id))
+}
+
+// AppendName appends what [Identity] is the SHA-256 of, for those who hash many.
+func AppendName[T string | []byte](b []byte, source, id T) []byte {
+	b = append(binary.BigEndian.AppendUint64(b, uint64(len(source))), source...)
+	return append(binary.BigEndian.AppendUint64(b, uint64(len(id))), id...)
 }
 
 // Content is equal for two entries exactly when they hold the same payload and

@@ -97,13 +97,11 @@ func (s *Store) apply(b *storage.Batch) error {
 	next := s.version + 1
 	txn := s.db.NewTransactionAt(s.version, true)
 	defer txn.Discard()
-	longValues := false
 	s.buffer = slices.Grow(s.buffer[:0], int(b.Size())+4*b.Keys()) // never moved while txn refers to it
 	for _, kv := range b.Put {
 		if err := s.set(txn, kv.Key, kv.Value); err != nil {
 			return err
 		}
-		longValues = longValues || sealedSize(kv.Value) >= valueThreshold
 	}
 	for _, k := range b.Delete {
 		if err := txn.Delete(userKey(k)); err != nil {
@@ -117,8 +115,7 @@ func (s *Store) apply(b *storage.Batch) error {
 	if err := s.writeAhead(walBytes(b)); err != nil {
 		return err
 	}
-	longValues = longValues || sealedSize(b.NewHead) >= valueThreshold
-	if err := s.commitAt(txn, next, longValues); err != nil {
+	if err := s.commitAt(txn, next, hasLongValues(b)); err != nil {
 		return err
 	}
 	// The WAL or the value log this went into may be new.
@@ -129,6 +126,12 @@ func (s *Store) apply(b *storage.Batch) error {
 	s.version = next
 	s.mu.Unlock()
 	return nil
+}
+
+// hasLongValues reports whether any value of a batch is for the value log.
+func hasLongValues(b *storage.Batch) bool {
+	long := func(value []byte) bool { return sealedSize(value) >= valueThreshold }
+	return long(b.NewHead) || slices.ContainsFunc(b.Put, func(kv storage.KV) bool { return long(kv.Value) })
 }
 
 // commitAt commits a transaction of the engine, and returns when it is durable. It has
