@@ -111,7 +111,6 @@ func TestDamageWhileOpen(t *testing.T) {
 		commitSteps(t, s, 1, 5)
 		mustClose(t, s) // makes a table
 		s = mustOpen(t, dir, small)
-		s.SetCloseWait(100 * time.Millisecond)
 		return s, dir
 	}
 	// The table's first block holds all keys, from byte 0.
@@ -144,6 +143,7 @@ func TestDamageWhileOpen(t *testing.T) {
 		}
 		corrupt(t, "Reclaim", s.Reclaim(t.Context()))
 		corrupt(t, "Commit after Reclaim found damage", s.Commit(t.Context(), step(7)))
+		corrupt(t, "Close", s.Close())
 	})
 	t.Run("index", func(t *testing.T) {
 		s, dir := prepare(t)

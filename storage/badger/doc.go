@@ -23,7 +23,8 @@
 //
 // Failed commits. After an error, values of the failed transaction are visible
 // in Badger; reads here stay at the last commit that succeeded, and no commit
-// is taken until the store is opened again.
+// is taken until the store is opened again. Nor is the engine closed then, which
+// would write the failed commit to a table.
 //
 // Full disk. Badger writes through mapped files, where a full disk is a SIGBUS:
 // Commit asks for the free space first.
@@ -55,8 +56,7 @@
 //
 // Commits wait while Reclaim merges the tree and while it moves the values of
 // one value log: tenths of a second on a busy disk. A value log that was
-// collected when a kill came before its removal stays on the disk. After a
-// failure that Badger retries for ever, Close gives up waiting and the directory
-// stays locked until the process ends. Another program that fills the disk
-// faster than Options.MinFree is checked can still end the process.
+// collected when a kill came before its removal stays on the disk. After a failed
+// commit the directory stays locked until the process ends. Another program that
+// fills the disk faster than Options.MinFree is checked can still end the process.
 package badger

@@ -3,7 +3,6 @@ package badger
 import (
 	"os"
 	"testing"
-	"time"
 
 	engine "github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
@@ -14,9 +13,6 @@ var DataEnd = dataEnd
 
 // MoveWALs is moveWALs, where all tables are there.
 func MoveWALs(dir string) error { return moveWALs(dir, nil) }
-
-// SetCloseWait shortens the wait of Close for an engine that failed.
-func (s *Store) SetCloseWait(d time.Duration) { s.closeWait = d }
 
 // OpenEngine opens the engine alone, which then syncs what it writes by itself.
 func OpenEngine(dir string) (*engine.DB, error) {

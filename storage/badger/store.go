@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,7 +89,6 @@ type Store struct {
 
 	closing    chan struct{} // closed when Close begins
 	reclaiming sync.Mutex    // one Reclaim at a time
-	closeWait  time.Duration // how long Close waits for an engine that failed
 
 	mu      sync.Mutex
 	idle    sync.Cond      // signalled when readers becomes empty
@@ -157,9 +157,6 @@ func open(dir string, o Options) (_ *Store, err error) {
 		readers: make(map[uint64]int),
 
 		sinceFlush: memTableSize, // there may be memtables from WALs
-
-		// Badger retries its writes for ever.
-		closeWait: 5 * time.Second,
 	}
 	s.idle.L = &s.mu
 	if err := s.start(); err != nil {
@@ -269,9 +266,13 @@ func openEngine(o engine.Options) (*engine.DB, error) {
 // Limits implements storage.Store.
 func (s *Store) Limits() storage.Limits { return limits }
 
-// Close waits for commits and reads under way and closes the engine. After a
-// failed commit it may return an error because the engine does not stop; then
-// the directory stays locked until the process ends.
+// Close waits for commits and reads under way and closes the engine.
+//
+// After a failed commit it returns an error and leaves the engine as it is, and the
+// directory locked until the process ends: the engine, closing, would write the commit
+// that failed to a table. A kill before MANIFEST names that table, or a power cut
+// before its name is durable, would leave a commit that is in no WAL, which is what
+// damage looks like.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -292,17 +293,10 @@ func (s *Store) Close() error {
 	failed := s.failed
 	s.mu.Unlock()
 
-	closing := make(chan error, 1)
-	go func() { closing <- s.release() }()
-	if failed == nil {
-		return <-closing
+	if failed = cmp.Or(failed, s.tripped.err()); failed != nil {
+		return fmt.Errorf("storage/badger: closing without writing anything more, after a failure: %w", failed)
 	}
-	select {
-	case err := <-closing:
-		return err
-	case <-time.After(s.closeWait):
-		return fmt.Errorf("storage/badger: the engine does not stop after a failure, end the process: %w", failed)
-	}
+	return s.release()
 }
 
 // release gives back what start took, as far as it came.
