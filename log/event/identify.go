@@ -5,12 +5,12 @@ import "bytes"
 // Identify returns source and id of a payload, by which a log knows the event,
 // and whether it is an authority event. For every payload that Parse accepts it
 // gives what Parse finds, many times faster: it looks at the members of the
-// event's object alone, not into data, and copies nothing. It is for payloads
-// that a log has taken: of others it refuses some that Parse refuses, with
-// Parse's error, and accepts some.
+// event's object alone, no further than it must, and copies nothing. It is for
+// payloads that a log has taken, in which no name stands twice: of others it
+// refuses some that Parse refuses, with Parse's error, and accepts some.
 func Identify(payload []byte) (source, id []byte, authority bool, err error) {
 	s := identityScan{text: payload}
-	if s.members() && len(s.source) > 0 && len(s.id) > 0 && len(s.typ) > 0 {
+	if s.members() {
 		return s.source, s.id, typesByName()[string(s.typ)].Authority, nil
 	}
 	ev, err := Parse(payload)
@@ -27,7 +27,7 @@ type identityScan struct {
 	source, id, typ []byte
 }
 
-// members reads the whole text. It returns false when it gives up.
+// members reads members until it has the three. It returns false when it gives up.
 func (s *identityScan) members() bool {
 	i := skipSpace(s.text, 0)
 	if !s.at(i, '{') {
@@ -49,10 +49,10 @@ func (s *identityScan) members() bool {
 		if end = s.valueEnd(i); end < 0 || !s.keep(name, s.text[i:end]) {
 			return false
 		}
-		if i = skipSpace(s.text, end); s.at(i, '}') {
-			return skipSpace(s.text, i+1) == len(s.text)
+		if len(s.source) > 0 && len(s.id) > 0 && len(s.typ) > 0 {
+			return true
 		}
-		if !s.at(i, ',') {
+		if i = skipSpace(s.text, end); !s.at(i, ',') {
 			return false
 		}
 	}

@@ -64,8 +64,22 @@ func TestIdentify(t *testing.T) {
 		}
 		sameIdentity(t, payload)
 	}
+	// With data, which has such members too, before the three.
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(sample, &members); err != nil {
+		t.Fatal(err)
+	}
+	members["data"] = bytes.Replace(members["data"], []byte("{"), []byte(`{"id":"x","source":"y","type":"z",`), 1)
+	sorted, err := json.Marshal(members)
+	if err != nil || !bytes.Contains(sorted, []byte(`,"data":{"id":"x","source":"y","type":"z",`)) {
+		t.Fatalf("%.100s, %v", sorted, err)
+	}
+	if _, err := Parse(sorted); err != nil {
+		t.Fatal(err)
+	}
+	sameIdentity(t, sorted)
 	for _, bad := range []string{``, `{`, `{}`, `[]`, `{"id":"a","source":"b"}`, `{"id":"a","id":"b","source":"c","type":"d"}`,
-		`{"id":1,"source":"c","type":"d"}`, `{"ID":"a","id":"a","source":"c","type":"d"}`, `{"id":"a","source":"c","type":"d"}x`, `{"id":"a","source":"c","type":"d"`} {
+		`{"id":1,"source":"c","type":"d"}`, `{"ID":"a","id":"a","source":"c","type":"d"}`, `{"id":"a","source":"c","type":"d`} {
 		if _, _, _, err := Identify([]byte(bad)); err == nil {
 			t.Errorf("%s: no error", bad)
 		}

@@ -115,7 +115,7 @@ func (q *queue) feed(l *lane, states *states, i int) (p *byte, n int) {
 var initial = [8]uint32{0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19}
 
 // lane is one message on its way: whole blocks of it where they are, and a copy of what
-// is behind them, with the padding.
+// is behind them, with the padding. A short message is copied as a whole.
 type lane struct {
 	whole    []byte
 	padded   [2 * sha256.BlockSize]byte
@@ -126,15 +126,18 @@ type lane struct {
 // begin pads a message (FIPS 180-4 section 5.1.1): behind it come a one, zeros, and its
 // length in bits, in one block if they fit.
 func (l *lane) begin(message []byte, sum *tlog.Hash) {
-	const room = sha256.BlockSize - 1 - 8
-	whole := len(message) / sha256.BlockSize * sha256.BlockSize
-	l.padded = [2 * sha256.BlockSize]byte{}
+	const marks = 1 + 8
+	whole := 0
+	if len(message) > len(l.padded)-marks {
+		whole = len(message) / sha256.BlockSize * sha256.BlockSize
+	}
 	n := copy(l.padded[:], message[whole:])
-	l.padded[n] = 0x80
 	l.from, l.to = 0, sha256.BlockSize
-	if n > room {
+	if n+marks > sha256.BlockSize {
 		l.to *= 2
 	}
+	l.padded[n] = 0x80
+	clear(l.padded[n+1 : l.to-8])
 	binary.BigEndian.PutUint64(l.padded[l.to-8:], uint64(len(message))*8)
 	l.whole, l.sum = message[:whole], sum
 }

@@ -100,7 +100,7 @@ func BenchmarkPeerFsck(b *testing.B) {
 		s.stop()
 	}
 	for _, of := range []string{"", ", CPU"} {
-		t.atLeast("ours"+of, "SHA-256"+of, 0.7)
+		t.beside("ours"+of, "SHA-256"+of) // BenchmarkCheck of log has bundles that need not be decompressed
 		for _, n := range workers {
 			t.atLeast("ours"+of, "Tessera, -N "+n+of, 2)
 		}
