@@ -1,6 +1,6 @@
 package event
 
-import "bytes"
+import "github.com/escortlog/escortlog/log/strict"
 
 // Identify returns source and id of a payload, by which a log knows the event,
 // and whether it is an authority event. For every payload that Parse accepts it
@@ -37,9 +37,9 @@ func (s *identityScan) members() bool {
 		if i = skipSpace(s.text, i); !s.at(i, '"') {
 			return false
 		}
-		end := stringEnd(s.text, i)
-		if end >= len(s.text) {
-			return false
+		end := strict.PlainEnd(s.text, i+1)
+		if !s.at(end, '"') {
+			return false // a name that Parse refuses, or an escape in one that it knows
 		}
 		name := s.text[i+1 : end]
 		if i = skipSpace(s.text, end+1); !s.at(i, ':') {
@@ -60,14 +60,8 @@ func (s *identityScan) members() bool {
 
 func (s *identityScan) at(i int, c byte) bool { return i < len(s.text) && s.text[i] == c }
 
-// keep takes a member if it is one of the three, each once and written without
-// escapes.
+// keep takes a member if it is one of the three, each once and a plain string.
 func (s *identityScan) keep(name, value []byte) bool {
-	for _, c := range name {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
-			return false // a name that Parse refuses, or an escape in one that it knows
-		}
-	}
 	var into *[]byte
 	switch string(name) {
 	case "source":
@@ -79,7 +73,7 @@ func (s *identityScan) keep(name, value []byte) bool {
 	default:
 		return true
 	}
-	if *into != nil || value[0] != '"' || bytes.IndexByte(value, '\\') >= 0 {
+	if *into != nil || value[0] != '"' || strict.PlainEnd(value, 1) != len(value)-1 {
 		return false
 	}
 	*into = value[1 : len(value)-1]

@@ -79,7 +79,7 @@ func TestIdentify(t *testing.T) {
 	}
 	sameIdentity(t, sorted)
 	for _, bad := range []string{``, `{`, `{}`, `[]`, `{"id":"a","source":"b"}`, `{"id":"a","id":"b","source":"c","type":"d"}`,
-		`{"id":1,"source":"c","type":"d"}`, `{"ID":"a","id":"a","source":"c","type":"d"}`, `{"id":"a","source":"c","type":"d`} {
+		`{"id":1,"source":"c","type":"d"}`, `{"id":"a","source":"c","type":"d`} {
 		if _, _, _, err := Identify([]byte(bad)); err == nil {
 			t.Errorf("%s: no error", bad)
 		}

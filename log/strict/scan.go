@@ -181,7 +181,7 @@ func (s *scanner) member(i int, o *object) (int, error) {
 func (s *scanner) str(i int) (end int, simple bool, err error) {
 	simple = true
 	for i++; i < len(s.text); {
-		if i = plainEnd(s.text, i); i == len(s.text) {
+		if i = PlainEnd(s.text, i); i == len(s.text) {
 			break
 		}
 		switch c := s.text[i]; {
@@ -208,9 +208,9 @@ func (s *scanner) str(i int) (end int, simple bool, err error) {
 	return i, false, syntax(i, "the text ends within a string")
 }
 
-// plainEnd returns where the first byte from i on stands that does not stand for
+// PlainEnd returns where the first byte from i on stands that does not stand for
 // itself in a string, or the length of the text. It looks at eight at once.
-func plainEnd(text []byte, i int) int {
+func PlainEnd(text []byte, i int) int {
 	const ones, tops = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(text); i += 8 {
 		w := binary.LittleEndian.Uint64(text[i:])

@@ -281,8 +281,8 @@ func TestPlainEnd(t *testing.T) {
 					if class[c]&plain == 0 {
 						want = at
 					}
-					if got := plainEnd(text, 0); got != want {
-						t.Fatalf("plainEnd(%q) = %d, want %d", text, got, want)
+					if got := PlainEnd(text, 0); got != want {
+						t.Fatalf("PlainEnd(%q) = %d, want %d", text, got, want)
 					}
 				}
 			}
