@@ -70,7 +70,6 @@ type stretch struct {
 
 	messages [][]byte // to be hashed
 	sums     [tile.Width]tlog.Hash
-	nodes    [tile.Width / 2][1 + 2*hashSize]byte
 	names    []byte // what the identities of the leaves are the hashes of, end to end
 	ends     []int  // of those; it is empty where a leaf gives none
 }
@@ -272,7 +271,7 @@ func (s *stretch) check(b *checkedBundle, err error) {
 		s.ends = append(s.ends, len(s.names))
 	}
 	if b.width == tile.Width {
-		b.root = s.tileRoot(b.hashes)
+		b.root = tile.TileRoot(b.hashes)
 		s.compareTile(b)
 	}
 	s.compareIdentities(b)
@@ -290,23 +289,6 @@ func (s *stretch) hash(b *checkedBundle, leaves [][]byte) {
 	}
 	b.hashes = slices.Grow(b.hashes, len(leaves))[:len(leaves)]
 	lanes.Sum(b.hashes, s.messages)
-}
-
-// tileRoot returns the root of a whole tile.
-func (s *stretch) tileRoot(hashes []tlog.Hash) tlog.Hash {
-	for len(hashes) > 1 {
-		s.messages = s.messages[:0]
-		for i := range len(hashes) / 2 {
-			m := s.nodes[i][:] // RFC 6962 section 2.1: SHA-256(0x01 || left || right)
-			m[0] = 1
-			copy(m[1:], hashes[2*i][:])
-			copy(m[1+hashSize:], hashes[2*i+1][:])
-			s.messages = append(s.messages, m)
-		}
-		hashes = s.sums[:len(s.messages)]
-		lanes.Sum(hashes, s.messages)
-	}
-	return hashes[0]
 }
 
 // leaf checks one leaf by itself, but for its hash.

@@ -15,9 +15,11 @@ import (
 func Sum(sums []tlog.Hash, messages [][]byte) {
 	switch {
 	case hasSixteen && len(messages) > maxLanes/2: // with fewer, two lanes are as fast
-		sumInLanes(maxLanes, sums, messages)
-	case hasTwo:
-		sumInLanes(2, sums, messages)
+		var lanes [maxLanes]lane
+		sumInLanes(lanes[:], sums, messages)
+	case hasTwo && len(messages) > 1:
+		var lanes [2]lane
+		sumInLanes(lanes[:], sums, messages)
 	default:
 		sumEach(sums, messages)
 	}
@@ -46,17 +48,16 @@ func blocks16(states *states, next *[maxLanes]*byte, n int)
 //go:noescape
 func blocks2(states *states, next *[maxLanes]*byte, n int)
 
-// sumInLanes keeps that many lanes busy: where a message ends, the next begins.
-func sumInLanes(width int, sums []tlog.Hash, messages [][]byte) {
+// sumInLanes keeps all lanes busy, two or sixteen: where a message ends, the next begins.
+func sumInLanes(lanes []lane, sums []tlog.Hash, messages [][]byte) {
 	var (
 		waiting = queue{sums, messages}
-		lanes   [maxLanes]lane
 		states  states
 		next    [maxLanes]*byte
 	)
 	for {
 		n, busy := math.MaxInt, -1
-		for i := range width {
+		for i := range lanes {
 			p, left := waiting.feed(&lanes[i], &states, i)
 			if next[i] = p; p != nil {
 				n, busy = min(n, left), i
@@ -65,17 +66,17 @@ func sumInLanes(width int, sums []tlog.Hash, messages [][]byte) {
 		if busy < 0 {
 			return
 		}
-		for i := range width {
+		for i := range lanes {
 			if next[i] == nil { // At the end: it does what another does, and nobody looks at it.
 				next[i] = next[busy]
 			}
 		}
-		if width == 2 {
+		if len(lanes) == 2 {
 			blocks2(&states, &next, n)
 		} else {
 			blocks16(&states, &next, n)
 		}
-		for i := range width {
+		for i := range lanes {
 			lanes[i].advance(n)
 		}
 	}

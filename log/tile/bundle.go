@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+	"sync"
 
+	"github.com/escortlog/escortlog/log/lanes"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -75,10 +78,38 @@ func TileRoot(hashes []tlog.Hash) tlog.Hash {
 	case 1:
 		return hashes[0]
 	}
-	// RFC 6962 section 2.1: "let k be the largest power of two smaller than n".
-	k := 1
-	for 2*k < len(hashes) {
-		k *= 2
+	p := pyramids.Get().(*pyramid)
+	defer pyramids.Put(p)
+	// Level by level, two hashes becoming one. A last one alone goes up as it is, which
+	// gives the same tree as the cut at the largest power of two of RFC 6962 section 2.1.
+	for level := hashes; ; level = p.sums {
+		n := len(level) / 2
+		p.nodes = slices.Grow(p.nodes[:0], n)[:n]
+		p.messages = p.messages[:0]
+		for i := range p.nodes {
+			node := p.nodes[i][:]
+			node[0] = 1 // RFC 6962 section 2.1: SHA-256(0x01 || left || right)
+			copy(node[1:], level[2*i][:])
+			copy(node[1+tlog.HashSize:], level[2*i+1][:])
+			p.messages = append(p.messages, node)
+		}
+		last := level[len(level)-1]
+		p.sums = slices.Grow(p.sums[:0], n)[:n]
+		lanes.Sum(p.sums, p.messages)
+		if len(level)%2 == 1 {
+			p.sums = append(p.sums, last)
+		}
+		if len(p.sums) == 1 {
+			return p.sums[0]
+		}
 	}
-	return tlog.NodeHash(TileRoot(hashes[:k]), TileRoot(hashes[k:]))
 }
+
+// pyramid is the memory for the nodes between hashes and their root.
+type pyramid struct {
+	nodes    [][1 + 2*tlog.HashSize]byte
+	messages [][]byte // the nodes
+	sums     []tlog.Hash
+}
+
+var pyramids = sync.Pool{New: func() any { return new(pyramid) }}
