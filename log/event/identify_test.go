@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -82,6 +83,21 @@ func TestIdentify(t *testing.T) {
 		`{"id":1,"source":"c","type":"d"}`, `{"id":"a","source":"c","type":"d`} {
 		if _, _, _, err := Identify([]byte(bad)); err == nil {
 			t.Errorf("%s: no error", bad)
+		}
+	}
+}
+
+// TestNamesStandOnce: Parse refuses a second source, id or type however it is written, so Identify need not read on
+// behind the first.
+func TestNamesStandOnce(t *testing.T) {
+	sample, err := os.ReadFile("testdata/samples/command.executed.v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest := sample[:bytes.LastIndexByte(sample, '}')]
+	for _, name := range []string{`id`, `ID`, `\u0069d`, `\u0049D`, `source`, `sourc\u0065`, `type`, `\u0054ype`} {
+		if _, err := Parse(fmt.Appendf(nil, `%s,"%s":"urn:x"}`, rest, name)); err == nil || !strings.Contains(err.Error(), "repeated") {
+			t.Errorf("a second %s: %v", name, err)
 		}
 	}
 }
