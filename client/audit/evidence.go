@@ -6,9 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 
+	"github.com/escortlog/escortlog/client/internal/durable"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/tile"
@@ -119,11 +119,11 @@ func (e *Evidence) write(dir string) (string, error) {
 	}
 	content = append(content, '\n')
 	sum := sha256.Sum256(content)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := durable.MakeDir(dir, 0o755); err != nil {
 		return "", fmt.Errorf("writing the evidence: %w", err)
 	}
 	name := filepath.Join(dir, "escortlog-evidence-"+hex.EncodeToString(sum[:8])+".json")
-	if err := writeFile(name, content); err != nil {
+	if err := durable.WriteFile(name, content); err != nil {
 		return "", fmt.Errorf("writing the evidence: %w", err)
 	}
 	return name, nil

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 
+	"github.com/escortlog/escortlog/client/internal/durable"
 	"github.com/escortlog/escortlog/client/rules"
 	"github.com/escortlog/escortlog/log/checkpoint"
 	"github.com/escortlog/escortlog/log/tile"
@@ -121,7 +122,7 @@ func (f *Follower) keepRules(always bool) error {
 		return fmt.Errorf("keeping what the rules remember: %w", err)
 	}
 	content := seal(rulesHeader, append(append(head, '\n'), snapshot...))
-	if err := writeFile(f.dir.file(fileRules), content); err != nil {
+	if err := durable.WriteFile(f.dir.file(fileRules), content); err != nil {
 		return fmt.Errorf("keeping what the rules remember: %w", err)
 	}
 	f.kept, f.keptBytes = f.rules.tree.size, int64(len(content))

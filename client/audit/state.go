@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/escortlog/escortlog/client/internal/durable"
 	"github.com/escortlog/escortlog/client/internal/lockfile"
 	"github.com/escortlog/escortlog/client/rules"
 	"github.com/escortlog/escortlog/log/checkpoint"
@@ -107,7 +108,7 @@ func openState(path string) (*state, *stateDir, error) {
 		s.authority, s.uses.file = &journal{state: sha256.New()}, &journal{state: sha256.New()}
 		return s, nil, nil
 	}
-	if err := os.MkdirAll(path, 0o755); err != nil {
+	if err := durable.MakeDir(path, 0o755); err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrStateDir, err)
 	}
 	lock, err := lockfile.Take(filepath.Join(path, fileLock), ErrLocked)
@@ -296,14 +297,14 @@ func (d *stateDir) save(s *state) (err error) {
 	if f.Runs, err = s.identities.sync(); err != nil {
 		return err
 	}
-	if err := syncDir(d.path); err != nil { // the names of the files that state.json names
+	if err := durable.SyncDir(d.path); err != nil { // the names of the files that state.json names
 		return err
 	}
 	content, err := encodeState(&f)
 	if err != nil {
 		return err
 	}
-	if err := writeFile(d.file(fileState), content); err != nil {
+	if err := durable.WriteFile(d.file(fileState), content); err != nil {
 		return err
 	}
 	return s.identities.named()

@@ -16,6 +16,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/escortlog/escortlog/client/internal/durable"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
 	"github.com/go-json-experiment/json/jsontext"
@@ -333,19 +334,7 @@ func (im *Importer) spill(record []byte) error {
 	if _, err := os.Stat(name); err == nil {
 		return nil
 	}
-	f, err := os.CreateTemp(im.options.Spill, ".spill-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(record)
-	err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
+	return durable.Replace(name, record)
 }
 
 // isID reports whether s can be an identifier in data: 1 to 256 visible ASCII

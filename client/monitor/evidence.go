@@ -6,10 +6,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/escortlog/escortlog/client/audit"
+	"github.com/escortlog/escortlog/client/internal/durable"
 	"github.com/escortlog/escortlog/log/tile"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -54,11 +54,11 @@ func (e *Evidence) write(dir string) (string, error) {
 		return "", fmt.Errorf("writing the evidence: %w", err)
 	}
 	sum := sha256.Sum256(content)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := durable.MakeDir(dir, 0o755); err != nil {
 		return "", fmt.Errorf("writing the evidence: %w", err)
 	}
 	name := filepath.Join(dir, "escortlog-evidence-"+hex.EncodeToString(sum[:8])+".json")
-	if err := writeFile(name, append(content, '\n')); err != nil {
+	if err := durable.WriteFile(name, append(content, '\n')); err != nil {
 		return "", fmt.Errorf("writing the evidence: %w", err)
 	}
 	return name, nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/escortlog/escortlog/client"
 	"github.com/escortlog/escortlog/client/audit"
+	"github.com/escortlog/escortlog/client/internal/durable"
 	"github.com/escortlog/escortlog/log/checkpoint"
 )
 
@@ -48,7 +49,7 @@ func (p *pinned) Checkpoint(context.Context) ([]byte, error) { return p.note, ni
 
 func (m *Monitor) follow(t Target) (*follower, error) {
 	dir := m.file(identify(t.Origin, t.URL)[:16])
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := durable.MakeDir(dir, 0o755); err != nil {
 		return nil, err
 	}
 	f := &follower{m: m, t: t, dir: dir, log: &pinned{Log: t.Log}, witnesses: witnessesOf(m.cfg.Policy)}
@@ -140,7 +141,7 @@ func (f *follower) remember(shown *signed) error {
 	if f.last != nil && bytes.Equal(f.last.note, shown.note) {
 		return nil
 	}
-	if err := writeFile(filepath.Join(f.dir, fileLast), shown.note); err != nil {
+	if err := durable.WriteFile(filepath.Join(f.dir, fileLast), shown.note); err != nil {
 		return fmt.Errorf("keeping the checkpoint: %w", err)
 	}
 	f.last = shown

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/escortlog/escortlog/client/internal/durable"
 )
 
 // errState: a file of the state directory is not what was written there.
@@ -49,7 +51,7 @@ func openJournal(path string) (*journal, error) {
 		err = file.Truncate(j.size)
 	}
 	if err == nil {
-		err = syncDir(filepath.Dir(path))
+		err = durable.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), file.Close())
@@ -198,5 +200,5 @@ func (c cursor) save(path string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, append(content, '\n'))
+	return durable.WriteFile(path, append(content, '\n'))
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/escortlog/escortlog/client"
 	"github.com/escortlog/escortlog/client/audit"
+	"github.com/escortlog/escortlog/client/internal/durable"
 	"github.com/escortlog/escortlog/client/internal/lockfile"
 	"github.com/escortlog/escortlog/client/rules"
 	"github.com/escortlog/escortlog/log/checkpoint"
@@ -126,7 +127,7 @@ func Open(cfg Config) (_ *Monitor, err error) {
 			err = errors.Join(fmt.Errorf("opening the state directory %s: %w", cfg.StateDir, err), m.Close())
 		}
 	}()
-	if err := os.MkdirAll(cfg.StateDir, 0o755); err != nil {
+	if err := durable.MakeDir(cfg.StateDir, 0o755); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStateDir, err)
 	}
 	if m.lock, err = lockfile.Take(m.file(fileLock), ErrLocked); err != nil {

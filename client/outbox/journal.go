@@ -9,7 +9,6 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
-	"path/filepath"
 )
 
 // ErrCorrupt: outbox.log was damaged after it was written. Nothing is sent from
@@ -210,30 +209,4 @@ func (j *journal) torn(size, whole int64) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %s, frame at byte %d: its checksum is wrong", ErrCorrupt, j.file.Name(), j.end)
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// replaceDurably writes a file that is there whole after a crash, or not at all.
-// The name is durable only after syncDir.
-func replaceDurably(name string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".tmp-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err = errors.Join(err, f.Chmod(0o644), f.Sync(), f.Close()); err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }

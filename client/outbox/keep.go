@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/escortlog/escortlog/client"
+	"github.com/escortlog/escortlog/client/internal/durable"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -34,13 +35,13 @@ func (o *Outbox) keepReceipts(receipts []receipt) error {
 		g.Go(func() error {
 			base := filepath.Join(dir, strconv.FormatInt(r.Index, 10))
 			// The proof last: where there is a proof, there is its leaf.
-			if err := replaceDurably(base+".leaf", r.Leaf); err != nil {
+			if err := durable.Replace(base+".leaf", r.Leaf); err != nil {
 				return err
 			}
-			return replaceDurably(base+".tlog-proof", r.Proof.Marshal())
+			return durable.Replace(base+".tlog-proof", r.Proof.Marshal())
 		})
 	}
-	if err := errors.Join(g.Wait(), syncDir(dir)); err != nil {
+	if err := errors.Join(g.Wait(), durable.SyncDir(dir)); err != nil {
 		return fmt.Errorf("outbox: keeping receipts: %w", err)
 	}
 	return nil
@@ -69,7 +70,7 @@ func (o *Outbox) keepRefused(refusals []refusal) error {
 			return fmt.Errorf("outbox: setting a refused event aside: %w", err)
 		}
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
 
 // falseReceipt is the content of evidence/SEQUENCE.json: what the log was given
@@ -105,5 +106,5 @@ func writeJSON(name string, v any) error {
 	if err != nil {
 		return err
 	}
-	return replaceDurably(name, append(text, '\n'))
+	return durable.Replace(name, append(text, '\n'))
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/escortlog/escortlog/client"
+	"github.com/escortlog/escortlog/client/internal/durable"
 	"github.com/escortlog/escortlog/client/internal/lockfile"
 	"github.com/escortlog/escortlog/log/entry"
 	"github.com/escortlog/escortlog/log/event"
@@ -156,7 +157,7 @@ func open(c Config, sync func(*os.File) error) (*Outbox, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := durable.MakeDir(c.Dir, 0o700); err != nil {
 		return nil, err
 	}
 	var err error
@@ -207,6 +208,9 @@ func (o *Outbox) load() error {
 		if err := os.MkdirAll(filepath.Join(o.config.Dir, dir), 0o755); err != nil {
 			return err
 		}
+	}
+	if err := durable.SyncDir(o.config.Dir); err != nil {
+		return err
 	}
 	name := filepath.Join(o.config.Dir, logName)
 	j, err := openJournal(name, o.sync, func(body []byte, p place) error {

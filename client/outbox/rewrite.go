@@ -4,6 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+
+	"github.com/escortlog/escortlog/client/internal/durable"
 )
 
 // minDead is how many bytes of settled records are left in the file at least.
@@ -47,7 +49,7 @@ func (o *Outbox) rewrite() error {
 		it.place, it.index, it.mark = places[i], 0, 0
 		o.bytes += int64(it.place.length)
 	}
-	if err := syncDir(o.config.Dir); err != nil {
+	if err := durable.SyncDir(o.config.Dir); err != nil {
 		// After a crash the old file may be back, without what is written now.
 		o.failed = err
 		return err
