@@ -35,6 +35,7 @@ func init() {
 			return failSyscall(unix.SYS_FSYNC, -1, 0)
 		})
 	}
+	children["fail-closing"] = childClosing
 	children["fail-new-value-log"] = childNewValueLog
 	children["fail-compaction"] = childCompaction
 }
@@ -84,6 +85,43 @@ func childFault(dir string, breakIt func() error) error {
 	}
 	fmt.Println(faultAfter)
 	return nil
+}
+
+// childClosing closes a healthy store on a disk that broke for good: the table is written, and
+// MANIFEST cannot be made to name it.
+func childClosing(dir string) error {
+	s, err := badger.Open(dir, small)
+	if err != nil {
+		return err
+	}
+	for n := 1; n <= faultAfter; n++ {
+		if err := s.Commit(context.Background(), step(n)); err != nil {
+			return err
+		}
+	}
+	if err := failSyscall(unix.SYS_FSYNC, -1, 0); err != nil {
+		return err
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	select {
+	case err := <-closed:
+		if !errors.Is(err, unix.EIO) {
+			return fmt.Errorf("closing on a broken disk says %w", err)
+		}
+		return nil
+	case <-time.After(30 * time.Second):
+		return errors.New("closing on a broken disk does not end")
+	}
+}
+
+// TestCloseFails: what was acknowledged is there when closing could not write it to a table.
+func TestCloseFails(t *testing.T) {
+	dir := t.TempDir()
+	runChild(t, "fail-closing", dir)
+	if got, err := content(mustOpen(t, dir, small)); err != nil || got != after(faultAfter) {
+		t.Fatalf("the store holds\n%.1000s, %v", got, err)
+	}
 }
 
 // childNewValueLog fills a value log until there is a next one, of which the

@@ -41,6 +41,12 @@ func (w *tripwire) Errorf(format string, args ...any) {
 		return
 	}
 	w.trip(errors.New("badger: " + message))
+	if strings.HasPrefix(format, "error flushing memtable to disk") {
+		// Badger would try again for ever, so that closing never ended, and write to the
+		// end of a MANIFEST of which nobody knows what it holds. This goroutine holds
+		// no lock, and Close is told of its end.
+		runtime.Goexit()
+	}
 }
 
 func (w *tripwire) trip(err error) {
