@@ -31,7 +31,8 @@
 //
 // # Faults
 //
-// [FS.Fail] makes the n-th write or sync fail, once, as a broken sector does.
+// [FS.Fail] makes the n-th write or sync fail, once, as a broken sector does;
+// [FS.Break] also all from then on, and those of some files only, until [FS.Repair].
 // After a failed sync the pages it was for may be lost even if a later sync
 // succeeds, which is how Linux behaves. [FS.Limit] makes the disk small.
 //

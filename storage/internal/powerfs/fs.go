@@ -35,7 +35,7 @@ func (m Mode) String() string {
 	return "journaled"
 }
 
-// Op is a kind of change to a file, for counting and failing.
+// Op is a kind of operation on a file, for counting and failing.
 type Op int
 
 const (
@@ -45,11 +45,13 @@ const (
 	Sync
 	// Name is a change of names, a truncation or an allocation.
 	Name
+	// Read is a read from the disk: what is cached is not asked for.
+	Read
 	opKinds // how many kinds there are
 )
 
 // String returns the kind's name.
-func (o Op) String() string { return [...]string{"write", "sync", "name"}[o] }
+func (o Op) String() string { return [...]string{"write", "sync", "name", "read"}[o] }
 
 // power is whether requests are answered.
 type power int
@@ -76,17 +78,32 @@ type FS struct {
 	random  *rand.Rand
 
 	counts [opKinds]int
-	faults []fault
+	faults []*Fault
+	failed int   // operations that failed
 	limit  int64 // bytes, 0 for none
 	used   int64 // bytes of seen pages, when there is a limit
 	cutIn  int   // changes until the power stops, 0 for never
 	lost   chan struct{}
 }
 
-type fault struct {
-	op    Op
-	at    int // absolute count of op
-	errno unix.Errno
+// Fault is what goes wrong with operations.
+type Fault struct {
+	Op     Op
+	At     int    // the first, the second, … of those that it is about, from 1
+	Lasts  bool   // and all after it
+	Suffix string // of the names of the files that it is about; "" for all
+	Errno  unix.Errno
+
+	seen int // how many there have been
+}
+
+// happens counts an operation on the file, and reports whether it fails.
+func (f *Fault) happens(op Op, name string) bool {
+	if f.Op != op || !strings.HasSuffix(name, f.Suffix) {
+		return false
+	}
+	f.seen++
+	return f.seen == f.At || f.Lasts && f.seen > f.At
 }
 
 const rootID = fuse.FUSE_ROOT_ID
@@ -103,7 +120,7 @@ func New(mode Mode, seed uint64) *FS {
 	return fs
 }
 
-// CutAt stops the power before the n-th change from now on (n ≥ 1): nothing is
+// CutAt stops the power before the n-th change from now on, or for 0 never: nothing is
 // answered then until PowerOff. The channel is closed at that moment.
 func (fs *FS) CutAt(n int) <-chan struct{} {
 	fs.mu.Lock()
@@ -223,9 +240,28 @@ func (fs *FS) syncNames(id uint64) {
 
 // Fail makes the n-th op from now on (n ≥ 1) fail with errno, and only that one.
 func (fs *FS) Fail(op Op, n int, errno unix.Errno) {
+	fs.Break(Fault{Op: op, At: n, Errno: errno})
+}
+
+// Break makes the operations fail that f says, from now on.
+func (fs *FS) Break(f Fault) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	fs.faults = append(fs.faults, fault{op, fs.counts[op] + n, errno})
+	fs.faults = append(fs.faults, &f)
+}
+
+// Repair ends all faults, as Cut does.
+func (fs *FS) Repair() {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.faults = nil
+}
+
+// Failed returns how many operations have failed.
+func (fs *FS) Failed() int {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.failed
 }
 
 // Count returns how many of these operations there have been.
@@ -277,8 +313,8 @@ func (fs *FS) enter() fuse.Status {
 	return fuse.OK
 }
 
-// change begins a request that changes something.
-func (fs *FS) change(op Op) fuse.Status {
+// change begins a request that changes something of a file or its name.
+func (fs *FS) change(op Op, name string) fuse.Status {
 	if status := fs.enter(); status != fuse.OK {
 		return status
 	}
@@ -290,13 +326,26 @@ func (fs *FS) change(op Op) fuse.Status {
 			return fs.enter()
 		}
 	}
+	return fs.count(op, name)
+}
+
+// count counts an operation, and lets it fail.
+func (fs *FS) count(op Op, name string) fuse.Status {
 	fs.counts[op]++
 	for _, f := range fs.faults {
-		if f.op == op && f.at == fs.counts[op] {
-			return fs.leave(fuse.Status(f.errno))
+		if f.happens(op, name) {
+			fs.failed++
+			return fs.leave(fuse.Status(f.Errno))
 		}
 	}
 	return fuse.OK
+}
+
+// nameOf returns the newest name of a file.
+func (fs *FS) nameOf(id uint64) string {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.inodes[id].name
 }
 
 // leave ends a request.

@@ -19,6 +19,7 @@ type page = *[pageSize]byte
 // inode is a file or a directory, as processes see it and as it is on the disk.
 type inode struct {
 	id       uint64
+	name     string // the newest
 	mode     uint32 // with the type
 	uid, gid uint32
 	links    uint32

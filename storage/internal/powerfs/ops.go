@@ -70,7 +70,7 @@ func (o *ops) SetAttr(_ <-chan struct{}, in *fuse.SetAttrIn, out *fuse.AttrOut) 
 	size, resize := in.GetSize()
 	begin := o.enter
 	if resize {
-		begin = func() fuse.Status { return o.change(Name) }
+		begin = func() fuse.Status { return o.change(Name, o.nameOf(in.NodeId)) }
 	}
 	if status := begin(); status != fuse.OK {
 		return status
@@ -111,6 +111,7 @@ func (o *ops) rename(c change) {
 		}
 		if id := c.inodes[i]; id != 0 {
 			o.inodes[id].links++
+			o.inodes[id].name = s.name
 			dir.seen.names[s.name] = id
 		}
 		touch(dir)
@@ -120,7 +121,7 @@ func (o *ops) rename(c change) {
 
 // make makes a new inode under a name.
 func (o *ops) make(h *fuse.InHeader, name string, mode uint32, out *fuse.EntryOut) fuse.Status {
-	if status := o.change(Name); status != fuse.OK {
+	if status := o.change(Name, name); status != fuse.OK {
 		return status
 	}
 	if _, ok := o.inodes[h.NodeId].seen.names[name]; ok {
@@ -155,7 +156,7 @@ func (o *ops) Create(_ <-chan struct{}, in *fuse.CreateIn, name string, out *fus
 
 // Link implements fuse.RawFileSystem.
 func (o *ops) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.EntryOut) fuse.Status {
-	if status := o.change(Name); status != fuse.OK {
+	if status := o.change(Name, name); status != fuse.OK {
 		return status
 	}
 	if _, ok := o.inodes[in.NodeId].seen.names[name]; ok {
@@ -167,7 +168,7 @@ func (o *ops) Link(_ <-chan struct{}, in *fuse.LinkIn, name string, out *fuse.En
 }
 
 func (o *ops) remove(h *fuse.InHeader, name string) fuse.Status {
-	if status := o.change(Name); status != fuse.OK {
+	if status := o.change(Name, name); status != fuse.OK {
 		return status
 	}
 	id, ok := o.inodes[h.NodeId].seen.names[name]
@@ -193,7 +194,7 @@ func (o *ops) Rmdir(_ <-chan struct{}, h *fuse.InHeader, name string) fuse.Statu
 
 // Rename implements fuse.RawFileSystem.
 func (o *ops) Rename(_ <-chan struct{}, in *fuse.RenameIn, oldName, newName string) fuse.Status {
-	if status := o.change(Name); status != fuse.OK {
+	if status := o.change(Name, newName); status != fuse.OK {
 		return status
 	}
 	id, ok := o.inodes[in.NodeId].seen.names[oldName]
@@ -226,13 +227,16 @@ func (o *ops) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.ReadRes
 	if status := o.enter(); status != fuse.OK {
 		return nil, status
 	}
+	if status := o.count(Read, o.inodes[in.NodeId].name); status != fuse.OK {
+		return nil, status
+	}
 	n := o.inodes[in.NodeId].seen.read(buf[:min(len(buf), int(in.Size))], int64(in.Offset))
 	return fuse.ReadResultData(buf[:n]), o.leave(fuse.OK)
 }
 
 // Write implements fuse.RawFileSystem.
 func (o *ops) Write(_ <-chan struct{}, in *fuse.WriteIn, data []byte) (uint32, fuse.Status) {
-	if status := o.change(Write); status != fuse.OK {
+	if status := o.change(Write, o.nameOf(in.NodeId)); status != fuse.OK {
 		return 0, status
 	}
 	n := o.inodes[in.NodeId]
@@ -314,7 +318,7 @@ func (o *ops) FsyncDir(_ <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 }
 
 func (o *ops) sync(id uint64) fuse.Status {
-	if status := o.change(Sync); status != fuse.OK {
+	if status := o.change(Sync, o.nameOf(id)); status != fuse.OK {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		if o.power == powered { // a fault, then
@@ -334,7 +338,7 @@ func (o *ops) Fallocate(_ <-chan struct{}, in *fuse.FallocateIn) fuse.Status {
 	if in.Mode != 0 {
 		return fuse.Status(unix.EOPNOTSUPP)
 	}
-	if status := o.change(Name); status != fuse.OK {
+	if status := o.change(Name, o.nameOf(in.NodeId)); status != fuse.OK {
 		return status
 	}
 	n := o.inodes[in.NodeId]

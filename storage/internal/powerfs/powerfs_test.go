@@ -445,6 +445,44 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestLasting: a fault that lasts is of the files that it says, until it is repaired.
+func TestLasting(t *testing.T) {
+	disk, dir := mount(t, powerfs.Journaled)
+	try := func(name string) error {
+		f, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			return err
+		}
+		_, err = f.WriteString("content")
+		return errors.Join(err, f.Sync(), f.Close())
+	}
+	disk.Break(powerfs.Fault{Op: powerfs.Sync, At: 2, Lasts: true, Suffix: ".bad", Errno: unix.EIO})
+	disk.Break(powerfs.Fault{Op: powerfs.Name, At: 1, Suffix: ".new", Errno: unix.ENOSPC})
+	for i, is := range []struct {
+		name string
+		want error
+	}{{"1.bad", nil}, {"1", nil}, {"2.bad", unix.EIO}, {"2", nil}, {"1.new", unix.ENOSPC}, {"3.bad", unix.EIO}, {"1.new", nil}} {
+		if err := try(is.name); !errors.Is(err, is.want) {
+			t.Errorf("file %d, %s: %v, want %v", i, is.name, err, is.want)
+		}
+	}
+	if n := disk.Failed(); n != 3 {
+		t.Errorf("%d operations failed", n)
+	}
+	cut(t, disk, dir, 4) // which repairs it, too
+	disk.Break(powerfs.Fault{Op: powerfs.Read, At: 1, Lasts: true, Errno: unix.EIO})
+	if _, err := os.ReadFile(filepath.Join(dir, "1")); !errors.Is(err, unix.EIO) {
+		t.Errorf("reading: %v", err)
+	}
+	disk.Repair()
+	if err := errors.Join(try("4.bad"), try("5.bad")); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.ReadFile(filepath.Join(dir, "1")); err != nil {
+		t.Errorf("reading when it is repaired: %v", err)
+	}
+}
+
 // TestReadDir: names that come while a directory is being read make no other
 // name appear twice.
 func TestReadDir(t *testing.T) {
