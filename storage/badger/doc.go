@@ -48,7 +48,9 @@
 //
 // Compaction. One that meets a damaged block or cannot create a table drops keys
 // and reports success. There is none but in Reclaim, which checks all blocks
-// before and compares all keys after.
+// before and compares all keys after. Until then what was there before stays, with a
+// copy of its MANIFEST: opening the store goes on from that, and so undoes the
+// compaction.
 //
 // Files are locked against other processes. The system calls used need a Unix.
 //

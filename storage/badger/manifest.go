@@ -23,7 +23,14 @@ type manifest struct {
 	tables map[uint64]engine.TableManifest
 	there  map[uint64]uint64 // tables that have been found intact, with their newest commit
 	newest uint64            // the newest commit in those
+
+	// unfinished: nobody knows whether the last compaction kept all keys. The tables are
+	// those of before it then.
+	unfinished bool
 }
+
+// beforeName is MANIFEST as it was before a compaction, until that has been checked.
+const beforeName = engine.ManifestFilename + ".before"
 
 // readManifest reads the MANIFEST. Without one Badger starts an empty database
 // and deletes all tables.
@@ -42,14 +49,64 @@ func readManifest(dir string, files *files) (*manifest, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if m.tables, err = replayManifest(f); err != nil {
+		return nil, err
+	}
+	m.magic = make([]byte, 8)
+	if _, err = f.ReadAt(m.magic, 0); err != nil {
+		return nil, err
+	}
+	return m, m.undo()
+}
+
+func replayManifest(f *os.File) (map[uint64]engine.TableManifest, error) {
 	replayed, _, err := engine.ReplayManifestFile(f, 0, engine.Options{})
 	if err != nil {
-		return nil, corrupt(m.path, err.Error())
+		return nil, corrupt(f.Name(), err.Error())
 	}
-	m.tables = replayed.Tables
-	m.magic = make([]byte, 8)
-	_, err = f.ReadAt(m.magic, 0)
-	return m, err
+	return replayed.Tables, nil
+}
+
+// undo undoes a compaction that has not been checked: Badger makes MANIFEST name what it
+// wrote also where a table could not be written. All files of before are there still.
+// What is in level 0 was not written by a compaction, and its WAL may be gone.
+func (m *manifest) undo() error {
+	f, err := os.Open(filepath.Join(filepath.Dir(m.path), beforeName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	tables, err := replayManifest(f)
+	if err != nil {
+		return err
+	}
+	for id, t := range m.tables {
+		if t.Level == 0 {
+			tables[id] = t
+		}
+	}
+	m.tables, m.unfinished = tables, true
+	return nil
+}
+
+// beforeCompaction keeps MANIFEST, from which opening goes on until afterCompaction.
+func beforeCompaction(dir string) error {
+	data, err := os.ReadFile(filepath.Join(dir, engine.ManifestFilename))
+	if err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(dir, beforeName), data)
+}
+
+// afterCompaction is called before the files of before are removed.
+func afterCompaction(dir string) error {
+	if err := os.Remove(filepath.Join(dir, beforeName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return syncDir(dir)
 }
 
 // tableFile is a table and the newest commit in it.

@@ -85,7 +85,8 @@ func (s *Store) removeCollected(ctx context.Context) error {
 // Badger has one call for that: dropping a prefix, here that of a marker
 // written for the purpose. A compaction that cannot create a table, or meets a
 // damaged block, drops keys and reports success; so all blocks are checked
-// before, and all keys compared after.
+// before, and all keys compared after. Until then the files of before are kept, and
+// opening the store goes on from those.
 func (s *Store) compact(ctx context.Context) error {
 	if err := s.lockWriter(ctx); err != nil {
 		return err
@@ -98,7 +99,11 @@ func (s *Store) compact(ctx context.Context) error {
 	defer after.close()
 	if err := sameKeys(before, after); err != nil {
 		before.abandon()
-		return s.fail(fmt.Errorf("storage/badger: compaction lost a key, the tables of before are kept, stop and restore %s: %w", s.dir, err))
+		return s.fail(fmt.Errorf("storage/badger: compaction lost a key, which opening %s again undoes: %w", s.dir, err))
+	}
+	if err := afterCompaction(s.dir); err != nil {
+		before.abandon()
+		return s.fail(fmt.Errorf("storage/badger: the end of compacting: %w", err))
 	}
 	before.close()
 	return nil
@@ -123,12 +128,16 @@ func (s *Store) compactLocked() (before, after *snapshot, err error) {
 		return nil, nil, err
 	}
 	before.iterator()
-	if err := s.flush(); err != nil {
+	if err := beforeCompaction(s.dir); err != nil {
 		before.close()
+		return nil, nil, fmt.Errorf("storage/badger: not compacting: %w", err)
+	}
+	if err := s.flush(); err != nil {
+		before.abandon()
 		return nil, nil, s.fail(fmt.Errorf("storage/badger: compacting: %w", err))
 	}
-	if after, err = s.snapshot(); err != nil {
-		before.close()
+	if after, err = s.snapshot(); err != nil { // closed meanwhile
+		before.abandon()
 		return nil, nil, err
 	}
 	after.iterator()

@@ -26,20 +26,22 @@ import (
 //
 // A kill between the steps leaves a table that is not named, which Badger removes, or a
 // WAL with what is in a table already, which does no harm: nothing was committed since.
+//
+// A compaction that was not finished is undone for good.
 func moveWALs(dir string, gone []uint64) error {
 	files, err := listFiles(dir)
-	if err != nil || len(files.wals) == 0 {
+	if err != nil {
 		return err
 	}
-	var made []byte
-	if made, err = tableOf(files.wals); err != nil {
+	m, err := readManifest(dir, files)
+	if err != nil {
+		return err
+	}
+	made, err := tableOf(files.wals)
+	if err != nil {
 		return err
 	}
 	if made != nil {
-		m, err := readManifest(dir, files)
-		if err != nil {
-			return err
-		}
 		id := m.unused(files.tables)
 		if err := replaceFile(filepath.Join(dir, fmt.Sprintf("%06d.sst", id)), made); err != nil {
 			return err
@@ -48,6 +50,8 @@ func moveWALs(dir string, gone []uint64) error {
 			delete(m.tables, id)
 		}
 		m.tables[id] = engine.TableManifest{} // level 0, not compressed
+	}
+	if made != nil || m.unfinished {
 		if err := m.write(); err != nil {
 			return err
 		}
@@ -57,7 +61,7 @@ func moveWALs(dir string, gone []uint64) error {
 			return err
 		}
 	}
-	return syncDir(dir)
+	return afterCompaction(dir)
 }
 
 // tableOf returns a table of what WALs hold, or nil when that is nothing.

@@ -31,6 +31,7 @@ var (
 	commits  = flag.Int("commits", 0, "")
 	reclaim  = flag.String("reclaim", "", "")
 	large    = flag.Bool("large", false, "")
+	closes   = flag.Bool("close", false, "")
 )
 
 func TestMain(m *testing.M) {
@@ -99,6 +100,10 @@ func useStore(dir string, commits int, reclaim string) error {
 	}
 	if reclaim == "after" {
 		_ = s.Reclaim(ctx)
+	}
+	if *closes {
+		_ = s.Close()
+		return nil
 	}
 	return unix.Kill(unix.Getpid(), unix.SIGKILL)
 }
