@@ -5,6 +5,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -29,6 +30,8 @@ type manifest struct {
 	unfinished bool
 }
 
+const magicSize = 8
+
 // beforeName is MANIFEST as it was before a compaction, until that has been checked.
 const beforeName = engine.ManifestFilename + ".before"
 
@@ -49,14 +52,20 @@ func readManifest(dir string, files *files) (*manifest, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if m.tables, err = replayManifest(f); err != nil {
+	m.tables, err = replayManifest(f)
+	before, beforeErr := os.Open(filepath.Join(dir, beforeName))
+	if beforeErr == nil {
+		defer before.Close()
+		err = m.undo(f, before)
+	} else if !errors.Is(beforeErr, fs.ErrNotExist) {
+		err = beforeErr
+	}
+	if err != nil {
 		return nil, err
 	}
-	m.magic = make([]byte, 8)
-	if _, err = f.ReadAt(m.magic, 0); err != nil {
-		return nil, err
-	}
-	return m, m.undo()
+	m.magic = make([]byte, magicSize)
+	_, err = f.ReadAt(m.magic, 0)
+	return m, err
 }
 
 func replayManifest(f *os.File) (map[uint64]engine.TableManifest, error) {
@@ -69,27 +78,45 @@ func replayManifest(f *os.File) (map[uint64]engine.TableManifest, error) {
 
 // undo undoes a compaction that has not been checked: Badger makes MANIFEST name what it
 // wrote also where a table could not be written. All files of before are there still.
+//
 // What is in level 0 was not written by a compaction, and its WAL may be gone.
-func (m *manifest) undo() error {
-	f, err := os.Open(filepath.Join(filepath.Dir(m.path), beforeName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+func (m *manifest) undo(now, before *os.File) (err error) {
+	if m.tables, err = replayManifest(before); err != nil {
+		return err
 	}
+	data, err := os.ReadFile(now.Name())
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	tables, err := replayManifest(f)
-	if err != nil {
-		return err
-	}
-	for id, t := range m.tables {
-		if t.Level == 0 {
-			tables[id] = t
+	level0 := make(map[uint64]engine.TableManifest)
+	for _, c := range wholeChanges(data) {
+		if c.Op == pb.ManifestChange_DELETE {
+			delete(level0, c.Id)
+		} else if c.Level == 0 {
+			level0[c.Id] = engine.TableManifest{}
 		}
 	}
-	m.tables, m.unfinished = tables, true
+	maps.Copy(m.tables, level0)
+	m.unfinished = true
 	return nil
+}
+
+// wholeChanges returns the changes in a MANIFEST up to where it is torn: those of a
+// compaction are many pages, of which a power cut leaves some.
+func wholeChanges(data []byte) []*pb.ManifestChange {
+	var all []*pb.ManifestChange
+	for at := magicSize; at+8 <= len(data); {
+		n, sum := binary.BigEndian.Uint32(data[at:]), binary.BigEndian.Uint32(data[at+4:])
+		if at += 8; uint64(n) > uint64(len(data)-at) {
+			break
+		}
+		var set pb.ManifestChangeSet
+		if crc32.Checksum(data[at:at+int(n)], castagnoli) != sum || proto.Unmarshal(data[at:at+int(n)], &set) != nil {
+			break
+		}
+		all, at = append(all, set.Changes...), at+int(n)
+	}
+	return all
 }
 
 // beforeCompaction keeps MANIFEST, from which opening goes on until afterCompaction.

@@ -78,6 +78,63 @@ func TestTableWrittenAnew(t *testing.T) {
 	}
 }
 
+// TestUnfinishedCompaction: while a compaction is not known to be sound MANIFEST may be
+// torn in what it says of it. What was there before counts, and tables that came since.
+func TestUnfinishedCompaction(t *testing.T) {
+	s := openSmall(t)
+	var head []byte
+	commit := func() {
+		t.Helper()
+		next := fmt.Appendf(head[:len(head):len(head)], "+")
+		if err := s.Commit(t.Context(), &storage.Batch{OldHead: head, NewHead: next}); err != nil {
+			t.Fatal(err)
+		}
+		head = next
+	}
+	reopen := func() {
+		t.Helper()
+		if err := s.Close(); err != nil { // which writes a table
+			t.Fatal(err)
+		}
+		var err error
+		if s, err = Open(s.dir, s.opts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commit()
+	reopen()
+	commit()
+	if err := s.Reclaim(t.Context()); err != nil { // of which MANIFEST tells, too
+		t.Fatal(err)
+	}
+	if err := beforeCompaction(s.dir); err != nil {
+		t.Fatal(err)
+	}
+	commit()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(s.dir, "MANIFEST"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Write(append([]byte{0, 0, 0, 20, 1, 2, 3, 4}, make([]byte, 20)...))
+	if err := errors.Join(err, f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if s, err = Open(s.dir, s.opts); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Get(t.Context(), storage.HeadKey); err != nil || string(got) != string(head) {
+			t.Fatalf("the head is %q, not %q: %v", got, head, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // nameTables has MANIFEST name these tables, in level 0, and no others.
 func nameTables(t *testing.T, dir string, ids ...uint64) {
 	t.Helper()
