@@ -181,3 +181,22 @@ func TestGuardStopsAfterAFailure(t *testing.T) {
 		t.Error("advanced after a failure")
 	}
 }
+
+// TestGuardWrittenAtStart: before a log that starts signs its head the guard is written, also
+// when it says what it should: a sync that failed leaves that in the page cache alone.
+func TestGuardWrittenAtStart(t *testing.T) {
+	l := newTestLog(t, nil)
+	l.waitPublished(1)
+	written := make(chan Head, 1)
+	l.guard.Before(func(h Head) error { written <- h; return nil })
+	l.crash()
+	select {
+	case h := <-written:
+		if h != l.Head() {
+			t.Errorf("the guard is told %+v, the head is %+v", h, l.Head())
+		}
+	default:
+		t.Error("the guard is not written")
+	}
+	l.guard.Before(nil)
+}

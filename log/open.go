@@ -229,14 +229,13 @@ func firstUnsealed(ctx context.Context, store storage.Store, size int64) (int64,
 
 // checkGuard halts the log when the guard remembers what the store does not
 // hold. A guard that is behind missed its write in a crash, or its update when
-// the store was restored from a newer copy: it is brought up to date.
+// the store was restored from a newer copy: it is brought up to date. One that agrees
+// is written anew all the same: what it said may have been in the page cache alone, after
+// a sync that failed.
 func (l *Log) checkGuard(head Head) error {
 	remembered := l.cfg.Guard.Head()
 	if err := l.holds(remembered.Size, remembered.Root); err != nil {
 		l.halt(fmt.Errorf("the guard remembers otherwise: %w", err))
-		return nil
-	}
-	if remembered == head {
 		return nil
 	}
 	if err := l.cfg.Guard.Advance(head); err != nil {

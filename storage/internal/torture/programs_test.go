@@ -212,6 +212,13 @@ func (w *world) serve(lost <-chan struct{}) bool {
 	return true
 }
 
+func (w *world) mustServe() {
+	w.Helper()
+	if !w.serve(nil) {
+		w.Fatal("it does not start")
+	}
+}
+
 func (w *world) setPolicy(text string) {
 	w.Helper()
 	w.must(os.WriteFile(filepath.Join(w.aside, "policy"), []byte(text), 0o600))
