@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"os"
 
 	"github.com/escortlog/escortlog/log"
 	"github.com/escortlog/escortlog/storage/badger"
@@ -20,11 +22,20 @@ func (d *dataDir) open(origin string) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := badger.Open(d.db(), badger.Options{})
+	store, err := d.openStore()
 	if err != nil {
 		return nil, errors.Join(err, guard.Close())
 	}
 	return &opened{store: store, guard: guard}, nil
+}
+
+// openStore opens the store, which must be there: an empty one in its place would not be the
+// log, and recover would take it for what stood there before.
+func (d *dataDir) openStore() (*badger.Store, error) {
+	if _, err := os.Stat(d.db()); err != nil {
+		return nil, fmt.Errorf("the store of the log is not there: %w. If it is lost, make it anew from a copy: escortlogd recover --data %s --from COPY", err, d.dir)
+	}
+	return badger.Open(d.db(), badger.Options{})
 }
 
 func (o *opened) close() error { return errors.Join(o.store.Close(), o.guard.Close()) }

@@ -160,11 +160,14 @@ func rebuild(ctx context.Context, data *dataDir, cfg log.RebuildConfig) (head lo
 	return head, syncDirs(data.recovering())
 }
 
+// putInPlace sets the old store aside. A try that broke off here has done so already:
+// what stands there then is the old store.
 func putInPlace(data *dataDir) error {
-	if err := os.RemoveAll(data.replaced()); err != nil {
-		return err
+	_, err := os.Stat(data.db())
+	if err == nil {
+		err = errors.Join(os.RemoveAll(data.replaced()), os.Rename(data.db(), data.replaced()))
 	}
-	if err := os.Rename(data.db(), data.replaced()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := os.Rename(data.recovering(), data.db()); err != nil {

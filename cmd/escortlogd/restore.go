@@ -8,7 +8,6 @@ import (
 
 	"github.com/escortlog/escortlog/cmd/internal/config"
 	"github.com/escortlog/escortlog/log"
-	"github.com/escortlog/escortlog/storage/badger"
 	"github.com/spf13/cobra"
 )
 
@@ -55,7 +54,7 @@ func adoptHere(ctx context.Context, data *dataDir, stderr io.Writer) error {
 		return err
 	}
 	origin := signers[0].Verifier().Name()
-	store, err := badger.Open(data.db(), badger.Options{})
+	store, err := data.openStore()
 	if err != nil {
 		return err
 	}
