@@ -200,7 +200,7 @@ func (w *world) serve(lost <-chan struct{}) bool {
 	w.Helper()
 	text, said := w.policyText, ""
 	if w.witnessed {
-		if w.witness, said = w.start(lost, "escortwitness", "--data", w.data("witness"), "--rate", "-1", "--log-level", "warn"); w.witness == nil {
+		if w.witness, said = w.start(lost, "escortwitness", w.serveWitness()...); w.witness == nil {
 			return w.lost(lost, "escortwitness", said)
 		}
 		text = strings.Replace(text, "URL", w.witness.url, 1)
@@ -229,6 +229,10 @@ func (w *world) setPolicy(text string) {
 
 func (w *world) serveLog() []string {
 	return []string{"--data", w.data("log"), "--policy", filepath.Join(w.aside, "policy"), "--publish-every", "20ms", "--log-level", "warn"}
+}
+
+func (w *world) serveWitness() []string {
+	return []string{"--data", w.data("witness"), "--rate", "-1", "--log-level", "warn"}
 }
 
 // lost tells an end for want of power, false, from one that is a failure.

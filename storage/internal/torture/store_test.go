@@ -158,7 +158,7 @@ func (s *storeDisk) cut(p float64, seed uint64) {
 }
 
 // use returns the head that the store had when it was opened, and the last one that
-// was acknowledged, or -1 for both when it came to nothing. It kills the child when the
+// was acknowledged, or -1 for both when it did not come so far. It kills the child when the
 // power is lost.
 func (s *storeDisk) use(commits int, lost <-chan struct{}, more ...string) (opened, acked int, err error) {
 	cmd := exec.Command(os.Args[0], append(more, "-store", filepath.Join(s.dir, "db"), "-commits", strconv.Itoa(commits))...)
@@ -177,18 +177,21 @@ func (s *storeDisk) use(commits int, lost <-chan struct{}, more ...string) (open
 		err = <-ended
 	}
 	if stderr.Len() > 0 {
-		return -1, -1, fmt.Errorf("%w: %s", err, &stderr)
+		err = fmt.Errorf("%w: %s", err, &stderr)
+	} else {
+		err = nil // it kills itself
 	}
 	opened, acked = -1, -1
 	for line := range strings.Lines(stdout.String()) {
-		if acked, err = strconv.Atoi(strings.TrimSpace(line)); err != nil {
-			return -1, -1, err
+		head, notNumber := strconv.Atoi(strings.TrimSpace(line))
+		if notNumber != nil {
+			return -1, -1, errors.Join(err, notNumber)
 		}
-		if opened < 0 {
+		if acked = head; opened < 0 {
 			opened = acked
 		}
 	}
-	return opened, acked, nil
+	return opened, acked, err
 }
 
 // TestE2ETortureReopen makes one sync of a store after the other fail. The head that
