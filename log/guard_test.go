@@ -200,3 +200,43 @@ func TestGuardWrittenAtStart(t *testing.T) {
 	}
 	l.guard.Before(nil)
 }
+
+// TestGuardMoves: at no time does a log start in the old place and in the new one.
+func TestGuardMoves(t *testing.T) {
+	path, dir := newGuardFile(t)
+	newDir := t.TempDir()
+	newPath := filepath.Join(newDir, "guard")
+	g, err := OpenGuard(path, dir, "origin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.file.Close() // it cannot be told that it has moved
+	if err := g.MoveGuard(newPath, newDir); err == nil {
+		t.Fatal("moved a guard that could not be written")
+	}
+	if _, err := OpenGuard(newPath, newDir, "origin"); !errors.Is(err, ErrGuardElsewhere) {
+		t.Errorf("the new guard, while the old one starts the log: %v", err)
+	}
+	if err := os.Remove(newPath); err != nil {
+		t.Fatal(err)
+	}
+	if g, err = OpenGuard(path, dir, "origin"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(g.MoveGuard(newPath, newDir), g.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenGuard(path, dir, "origin"); !errors.Is(err, ErrGuardElsewhere) {
+		t.Errorf("the old guard, after the move: %v", err)
+	}
+	moved, err := OpenGuard(newPath, newDir, "origin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if moved.Head() != guardHead(5) {
+		t.Errorf("the new guard remembers %+v", moved.Head())
+	}
+	if err := moved.Close(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -101,17 +101,24 @@ func copyRest(ctx context.Context, from, to storage.Store, head Head) error {
 // MoveGuard makes at path the guard of the log that lives in dir from now on,
 // remembering what g remembers, and binds g, the guard of where the log lived, to
 // the new place: there the log does not start again, unless somebody adopts it
-// back. A crash between the two leaves two guards, and the log where it was.
+// back. The new guard says that the log lives in the old place until g says otherwise: at
+// no time does it start in both, and after a crash in between in neither, unless adopted.
 func (g *FileGuard) MoveGuard(path, dir string) error {
-	moved, err := CreateGuard(path, dir, g.last.place.origin, g.Head())
+	moved, err := CreateGuard(path, g.last.place.dir, g.last.place.origin, g.Head())
 	if err != nil {
 		return err
 	}
-	g.last.place = moved.last.place
+	return errors.Join(g.moveTo(moved, dir), moved.Close())
+}
+
+func (g *FileGuard) moveTo(moved *FileGuard, dir string) (err error) {
+	if g.last.place, err = placeOf(moved.file, dir, g.last.place.origin); err != nil {
+		return err
+	}
 	for range 2 { // both slots
 		if err := g.write(g.last.head); err != nil {
-			return errors.Join(err, moved.Close())
+			return err
 		}
 	}
-	return moved.Close()
+	return moved.adopt(dir, g.last.place.origin)
 }
