@@ -52,7 +52,7 @@ type BackupConfig struct {
 // ErrRollback when the copy holds more than the target commits to.
 func Backup(ctx context.Context, cfg BackupConfig) error {
 	cfg.Dir = filepath.Clean(cfg.Dir) // of this form the paths below it begin with it
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if err := MakeDir(cfg.Dir); err != nil {
 		return fmt.Errorf("log: backup: %w", err)
 	}
 	b := &backup{cfg: cfg, ctx: ctx, dirs: make(map[string]bool)}
@@ -273,18 +273,18 @@ func (b *backup) dropHealings() {
 // already waits until all has been read.
 func (b *backup) write(name string, data []byte) error {
 	path := b.path(name)
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
-		return nil
-	}
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("log: backup: %w", err)
-	}
 	for d := dir; ; d = filepath.Dir(d) {
-		b.dirs[d] = true
+		b.dirs[d] = true // also when the file is there, of a try that broke off
 		if d == b.cfg.Dir {
 			break
 		}
+	}
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("log: backup: %w", err)
 	}
 	f, err := os.CreateTemp(dir, ".new-*")
 	if err != nil {

@@ -372,6 +372,26 @@ func syncDir(dir string) error {
 	return nil
 }
 
+// MakeDir makes a directory, for its owner alone, and what is missing above it, and makes
+// all their names durable: also of those that were there, for a try before may have made
+// them and broken off.
+func MakeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	for above := filepath.Dir(dir); above != dir; dir, above = above, filepath.Dir(above) {
+		// What this process may not read, or some special file system shows, it has not made.
+		if err := syncDir(above); err != nil && !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EINVAL) {
+			return err
+		}
+	}
+	return nil
+}
+
 // MemoryGuard is a Guard for tests: it keeps the head in memory.
 type MemoryGuard struct {
 	mu     sync.Mutex

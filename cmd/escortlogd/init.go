@@ -5,9 +5,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/escortlog/escortlog/cmd/internal/config"
@@ -215,17 +215,7 @@ func makeAdminKey(path string) (event.Administrator, error) {
 // makeEmptyDir makes dir, durably, or accepts an empty one that is there already,
 // as a mounted volume is.
 func makeEmptyDir(dir string) error {
-	parent := filepath.Dir(dir)
-	if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
-		if err := makeEmptyDir(parent); err != nil {
-			return err
-		}
-	}
-	err := os.Mkdir(dir, 0o700)
-	if err == nil {
-		return syncDirs(parent)
-	}
-	if !errors.Is(err, fs.ErrExist) {
+	if err := log.MakeDir(dir); err != nil && !errors.Is(err, syscall.ENOTDIR) {
 		return err
 	}
 	entries, err := os.ReadDir(dir)
