@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"syscall"
 )
 
 // ErrCorrupt says that the file was damaged after it was written. Restore
@@ -366,23 +367,22 @@ func (j *Journal) writeLive(path string) (*os.File, position, error) {
 	return f, pos, nil
 }
 
-// MkdirAll makes a directory and what is missing above it, and makes their names
-// durable: without that, everything that is made durable in it can vanish with it.
+// MkdirAll makes a directory and what is missing above it, and makes all their names
+// durable: without that, everything that is made durable in it can vanish with it. Also of
+// those that were there, for a try before may have made them and broken off.
 func MkdirAll(dir string, mode os.FileMode) error {
-	above := filepath.Dir(dir)
-	if _, err := os.Stat(above); errors.Is(err, os.ErrNotExist) {
-		if err := MkdirAll(above, mode); err != nil {
-			return err
-		}
-	}
-	if err := os.Mkdir(dir, mode); err != nil {
-		if info, serr := os.Stat(dir); serr != nil || !info.IsDir() {
-			return err
-		}
-	}
-	// Also where it was there: who made it may not have come that far.
-	if err := SyncDir(above); err != nil && !errors.Is(err, os.ErrPermission) {
+	if err := os.MkdirAll(dir, mode); err != nil {
 		return err
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	for above := filepath.Dir(dir); above != dir; dir, above = above, filepath.Dir(above) {
+		// What this process may not read, or some special file system shows, it has not made.
+		if err := SyncDir(above); err != nil && !errors.Is(err, os.ErrPermission) && !errors.Is(err, syscall.EINVAL) {
+			return err
+		}
 	}
 	return nil
 }

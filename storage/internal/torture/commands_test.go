@@ -20,11 +20,11 @@ import (
 // and a log of a copy, or cuts its power. They say why they end; a second try works, and
 // nothing that was acknowledged is lost, nor is the copy changed.
 func TestE2ETortureCommands(t *testing.T) {
-	runs := int(number(t, "ESCORTLOG_DISK_FAULTS", 12))
+	runs := int(number(t, "ESCORTLOG_DISK_FAULTS", 8))
 	w := newWorld(t, powerfs.Strict, false)
 	outcomes := map[string]int{}
 	for run := range runs {
-		what := []string{"backup", "recover", "init"}[run%3]
+		what := []string{"backup", "recover", "init", "init of a witness"}[run%4]
 		failed := false
 		switch what {
 		case "backup":
@@ -32,7 +32,15 @@ func TestE2ETortureCommands(t *testing.T) {
 		case "recover":
 			failed = w.recoverFault()
 		case "init":
-			failed = w.initFault(w.data(fmt.Sprintf("new%d/log", run)))
+			dir := w.data(fmt.Sprintf("new%d/log", run))
+			failed = w.initFault(dir, "escortlogd", "init", "--data", dir, "--origin", "new.example.org")
+			if out := w.run(w.bin("escortlogd"), "fsck", "--data", dir); !strings.HasSuffix(out, "ok\n") {
+				w.Errorf("fsck of a new log: %s", out)
+			}
+		case "init of a witness":
+			dir := w.data(fmt.Sprintf("new%d/witness", run))
+			failed = w.initFault(dir, "escortwitness", "init", "--data", dir, "--name", "new.example.org/1")
+			w.run(w.bin("escortwitness"), "list-logs", "--data", dir)
 		}
 		outcomes[fmt.Sprintf("%s failed: %v", what, failed)]++
 	}
@@ -43,7 +51,7 @@ func TestE2ETortureCommands(t *testing.T) {
 
 // tryOnBroken runs a command on a disk that breaks, or loses its power, at most at the n-th
 // operation. It reports whether the command has failed.
-func (w *world) tryOnBroken(n int, args ...string) (said string, failed bool) {
+func (w *world) tryOnBroken(n int, program string, args ...string) (said string, failed bool) {
 	w.Helper()
 	var lost <-chan struct{}
 	fault := powerfs.Fault{Op: []powerfs.Op{powerfs.Sync, powerfs.Write, powerfs.Name}[w.random.IntN(3)],
@@ -54,7 +62,7 @@ func (w *world) tryOnBroken(n int, args ...string) (said string, failed bool) {
 		w.disk.Break(fault)
 	}
 	var stderr bytes.Buffer
-	cmd := exec.Command(w.bin("escortlogd"), args...)
+	cmd := exec.Command(w.bin(program), args...)
 	cmd.Stderr = &stderr
 	w.must(cmd.Start())
 	ended := make(chan error, 1)
@@ -90,7 +98,7 @@ func (w *world) backupFault() bool {
 	backup := func() []string {
 		return []string{"backup", "--data", w.data("log"), "--log", w.log.url, "--to", w.data("copy")}
 	}
-	_, failed := w.tryOnBroken(15, backup()...)
+	_, failed := w.tryOnBroken(15, "escortlogd", backup()...)
 	w.mustServe()
 	w.check()
 	w.run(w.bin("escortlogd"), backup()...)
@@ -116,7 +124,7 @@ func (w *world) recoverFault() bool {
 	w.Helper()
 	before := w.sizes("copy")
 	recover := []string{"recover", "--data", w.data("log"), "--from", w.data("copy")}
-	_, failed := w.tryOnBroken(80, recover...)
+	_, failed := w.tryOnBroken(80, "escortlogd", recover...)
 	if failed {
 		w.run(w.bin("escortlogd"), recover...)
 	}
@@ -144,29 +152,25 @@ func (w *world) sizes(name string) string {
 	return list.String()
 }
 
-func (w *world) initFault(dir string) bool {
+// initFault makes a log or a witness in dir, which is durable then.
+func (w *world) initFault(dir, program string, args ...string) bool {
 	w.Helper()
-	args := []string{"init", "--data", dir, "--origin", "new.example.org"}
 	if w.random.IntN(2) == 0 {
 		w.must(os.MkdirAll(dir, 0o700)) // by somebody who broke off
 	}
-	said, failed := w.tryOnBroken(40, args...)
+	said, failed := w.tryOnBroken(40, program, args...)
 	if failed {
-		cmd := exec.Command(w.bin("escortlogd"), args...)
-		again, err := cmd.CombinedOutput()
+		again, err := exec.Command(w.bin(program), args...).CombinedOutput()
 		switch {
 		case err == nil:
-		case strings.Contains(string(again), "not empty"): // after a kill, or where even removing fails
+		case strings.Contains(string(again), "another directory"): // after a kill, or where even removing fails
 			w.must(os.RemoveAll(dir))
-			w.run(w.bin("escortlogd"), args...)
+			w.run(w.bin(program), args...)
 		default:
 			w.Errorf("after %s init says %s", said, again)
 		}
 	}
 	w.must(w.disk.CutKeeping(0, 0))
 	w.must(w.disk.Mount(w.dir))
-	if out := w.run(w.bin("escortlogd"), "fsck", "--data", dir); !strings.HasSuffix(out, "ok\n") {
-		w.Errorf("fsck of a new log: %s", out)
-	}
 	return failed
 }
