@@ -56,17 +56,16 @@ type Options struct {
 	CompactAt int64
 }
 
-// Create makes an empty journal at path, durably. It fails if there is a file already.
+// Create makes an empty journal at path, durably. It fails if there is a file already. A crash
+// leaves none: half a journal would be a damaged one.
 func Create(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("creating journal %s: %w", path, os.ErrExist)
+	}
+	if err := WriteFile(path, []byte(fileMagic), 0o600); err != nil {
 		return fmt.Errorf("creating journal: %w", err)
 	}
-	_, err = f.WriteString(fileMagic)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return fmt.Errorf("creating journal %s: %w", path, err)
-	}
-	return SyncDir(filepath.Dir(path))
+	return nil
 }
 
 // Open reads the journal at path, cuts off a torn tail and starts its writer.
