@@ -62,9 +62,22 @@ type copied struct {
 	origin string
 	store  store
 
-	mu   sync.Mutex // held while files are written or the head is moved
-	next int64      // how many entries are here, durably
-	head *head      // the mirror checkpoint; nil before the first
+	mu      sync.Mutex // held while files are written or the head is moved
+	settled bool       // what is on the disk is durable
+	next    int64      // how many entries are here, durably once it is settled
+	head    *head      // the mirror checkpoint; nil before the first
+}
+
+// settle is called before what is here is built upon.
+func (l *copied) settle() error {
+	if l.settled {
+		return nil
+	}
+	if err := l.store.settle(); err != nil {
+		return err
+	}
+	l.settled = true
+	return nil
 }
 
 // head is a checkpoint with the log's verified signatures, which the mirror has cosigned or may.
@@ -88,7 +101,7 @@ func Open(c Config) (*Mirror, error) {
 	}
 	m := &Mirror{Config: c, excess: maxExcess, logs: map[string]*copied{}}
 	path := filepath.Join(c.Dir, "journal")
-	if err := mkdir(c.Dir); err != nil {
+	if err := journal.MkdirAll(c.Dir, 0o755); err != nil {
 		return nil, fmt.Errorf("opening the mirror: %w", err)
 	}
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
@@ -329,7 +342,11 @@ func (m *Mirror) take(l *copied, p *entryPackage, cp checkpoint.Checkpoint) *ans
 	if p.end <= l.next {
 		return nil
 	}
+	if err := l.settle(); err != nil {
+		return m.broken(l.origin, err)
+	}
 	if err := l.store.save(n, entries); err != nil {
+		l.settled = false
 		return m.broken(l.origin, err)
 	}
 	l.next = p.end
@@ -351,7 +368,11 @@ func (m *Mirror) finish(ctx context.Context, l *copied, target *head) *answer {
 	if l.next < size {
 		return &answer{status: http.StatusAccepted, pending: target, next: l.next}
 	}
+	if err := l.settle(); err != nil {
+		return m.broken(l.origin, err)
+	}
 	if err := l.store.complete(old, size); err != nil {
+		l.settled = false
 		return m.broken(l.origin, err)
 	}
 	root, err := tile.Root(ctx, func(_ context.Context, t tile.Tile) ([]byte, error) { return l.store.read(t) }, size)

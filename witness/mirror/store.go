@@ -123,6 +123,21 @@ func (s store) write(t tile.Tile, data []byte) error {
 	return nil
 }
 
+// settle makes durable what is there: a process that was killed, or a write that failed, may
+// have made directories and files of which the names are not, and they are built upon.
+func (s store) settle() error {
+	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			err = journal.SyncDir(path)
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return journal.SyncDir(filepath.Dir(s.dir))
+}
+
 // mkdir makes a directory and what is missing above it, durably.
 func mkdir(dir string) error {
 	if _, err := os.Stat(dir); err == nil {
