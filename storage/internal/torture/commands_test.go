@@ -20,7 +20,7 @@ import (
 // and a log of a copy, or cuts its power. They say why they end; a second try works, and
 // nothing that was acknowledged is lost, nor is the copy changed.
 func TestE2ETortureCommands(t *testing.T) {
-	runs := int(number(t, "ESCORTLOG_DISK_FAULTS", 8))
+	runs := int(number(t, "ESCORTLOG_DISK_FAULTS", 4))
 	w := newWorld(t, powerfs.Strict, false)
 	outcomes := map[string]int{}
 	for run := range runs {

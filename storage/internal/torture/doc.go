@@ -4,6 +4,6 @@
 // make e2e runs a few cuts, make torture hundreds.
 //
 // ESCORTLOG_POWER_CUTS says how often power is cut, ESCORTLOG_DISK_FAULTS how
-// many runs have a failing sync or write. ESCORTLOG_TORTURE_SEED repeats the random
+// many runs have a disk that breaks. ESCORTLOG_TORTURE_SEED repeats the random
 // choices of a run; what the programs do in between is not repeated.
 package torture

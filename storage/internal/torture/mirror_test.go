@@ -49,7 +49,7 @@ func TestE2ETortureMirror(t *testing.T) {
 		w.run(w.bin("escortwitness"), "init", "--data", dir, "--name", witnessName, "--mirror-name", "mirror.example.org/1")
 		w.run(w.bin("escortwitness"), append([]string{"add-log", "--data", dir, "--mirror", "--url", log.url}, keys...)...)
 		lost := w.disk.CutAt(1 + w.random.IntN(60))
-		if w.witness, said = w.start(lost, "escortwitness", serve...); w.witness != nil {
+		if w.witness, _ = w.start(lost, "escortwitness", serve...); w.witness != nil {
 			select {
 			case <-lost:
 			case <-time.After(time.Second): // it is done

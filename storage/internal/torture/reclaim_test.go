@@ -13,7 +13,7 @@ import (
 // TestE2ETortureReclaimFault breaks the disk while tables are merged: Badger goes on where a
 // table cannot be written, and says nothing but a warning where MANIFEST cannot.
 func TestE2ETortureReclaimFault(t *testing.T) {
-	s := newStoreDisk(t)
+	s := newStoreDisk(t, powerfs.Strict)
 	newest, failed := 0, 0
 	for _, suffix := range []string{"MANIFEST", ".sst"} {
 		for _, op := range []powerfs.Op{powerfs.Sync, powerfs.Name} {

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -127,9 +128,9 @@ type storeDisk struct {
 	dir  string
 }
 
-func newStoreDisk(t *testing.T) *storeDisk {
+func newStoreDisk(t *testing.T, mode powerfs.Mode) *storeDisk {
 	t.Helper()
-	s := &storeDisk{t, powerfs.New(powerfs.Strict, 1), t.TempDir()}
+	s := &storeDisk{t, powerfs.New(mode, 1), t.TempDir()}
 	s.mount()
 	t.Cleanup(func() {
 		s.disk.PowerOff()
@@ -175,6 +176,10 @@ func (s *storeDisk) use(commits int, lost <-chan struct{}, more ...string) (open
 		_ = cmd.Process.Kill()
 		s.disk.PowerOff()
 		err = <-ended
+	case <-time.After(patience):
+		_ = cmd.Process.Signal(unix.SIGQUIT)
+		err = <-ended
+		s.Fatalf("it does not end: %v\n%s", err, &stderr)
 	}
 	if stderr.Len() > 0 {
 		err = fmt.Errorf("%w: %s", err, &stderr)
@@ -198,7 +203,7 @@ func (s *storeDisk) use(commits int, lost <-chan struct{}, more ...string) (open
 // is read when the store is opened again, which the page cache may have alone, is
 // durable from then on, with all that belongs to it.
 func TestE2ETortureReopen(t *testing.T) {
-	s := newStoreDisk(t)
+	s := newStoreDisk(t, powerfs.Strict)
 	if _, _, err := s.use(3, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +224,7 @@ func TestE2ETortureReopen(t *testing.T) {
 // TestE2ETortureOpening cuts the power before one change after the other that opening
 // a store makes which was killed, and commits to it: where the WAL becomes a table.
 func TestE2ETortureOpening(t *testing.T) {
-	s := newStoreDisk(t)
+	s := newStoreDisk(t, powerfs.Strict)
 	for n := range 60 {
 		_, before, err := s.use(3, nil)
 		if err != nil {
@@ -240,7 +245,7 @@ func TestE2ETortureOpenings(t *testing.T) {
 	seed := number(t, "ESCORTLOG_TORTURE_SEED", rand.Uint64())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	s := newStoreDisk(t)
+	s := newStoreDisk(t, powerfs.Strict)
 	newest, kinds := 0, [2]int{}
 	for n := range cuts {
 		kind, in := 1, 1+random.IntN(60)
@@ -268,7 +273,7 @@ func TestE2ETortureReclaim(t *testing.T) {
 	seed := number(t, "ESCORTLOG_TORTURE_SEED", rand.Uint64())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	s := newStoreDisk(t)
+	s := newStoreDisk(t, powerfs.Strict)
 	newest, collected := 0, 0
 	for n := range cuts {
 		before := s.valueLogs()
@@ -305,7 +310,7 @@ func TestE2ETortureFullValueLog(t *testing.T) {
 	seed := number(t, "ESCORTLOG_TORTURE_SEED", rand.Uint64())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	s := newStoreDisk(t)
+	s := newStoreDisk(t, powerfs.Strict)
 	newest := 0
 	for n := range cuts {
 		var lost <-chan struct{}
