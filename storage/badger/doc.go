@@ -60,5 +60,6 @@
 // one value log: tenths of a second on a busy disk. A value log that was
 // collected when a kill came before its removal stays on the disk. After a failed
 // commit the directory stays locked until the process ends. Another program that
-// fills the disk faster than Options.MinFree is checked can still end the process.
+// fills the disk faster than Options.MinFree is checked can still end the process, and so
+// can a disk that does not give a page of a log that is being written.
 package badger

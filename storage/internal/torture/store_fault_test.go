@@ -12,7 +12,7 @@ import (
 // TestE2ETortureStoreFault breaks the disk of a store while it opens, commits, reclaims and
 // closes, or cuts its power there, or both.
 func TestE2ETortureStoreFault(t *testing.T) {
-	runs := int(number(t, "ESCORTLOG_DISK_FAULTS", 6))
+	runs := min(60, int(number(t, "ESCORTLOG_DISK_FAULTS", 3))) // what is committed stays, in memory
 	seed := number(t, "ESCORTLOG_TORTURE_SEED", rand.Uint64())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))

@@ -16,7 +16,7 @@ import (
 // TestE2ETortureWitness breaks the disk of a witness, once or for good, while a log grows and
 // shows it forks of itself. It never cosigns one, nor forgets what it has cosigned.
 func TestE2ETortureWitness(t *testing.T) {
-	runs := int(number(t, "ESCORTLOG_DISK_FAULTS", 12))
+	runs := int(number(t, "ESCORTLOG_DISK_FAULTS", 8))
 	for _, mode := range []powerfs.Mode{powerfs.Journaled, powerfs.Strict} {
 		t.Run(mode.String(), func(t *testing.T) {
 			w := newWorld(t, mode, true)
