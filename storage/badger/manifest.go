@@ -119,13 +119,26 @@ func wholeChanges(data []byte) []*pb.ManifestChange {
 	return all
 }
 
-// beforeCompaction keeps MANIFEST, from which opening goes on until afterCompaction.
-func beforeCompaction(dir string) error {
+// beforeCompaction keeps MANIFEST, from which opening goes on until afterCompaction. It keeps
+// none that names other tables than the engine has.
+func beforeCompaction(dir string, tables []engine.TableInfo) (kept bool, err error) {
 	data, err := os.ReadFile(filepath.Join(dir, engine.ManifestFilename))
 	if err != nil {
-		return err
+		return false, err
 	}
-	return replaceFile(filepath.Join(dir, beforeName), data)
+	named := make(map[uint64]bool)
+	for _, c := range wholeChanges(data) {
+		named[c.Id] = c.Op == pb.ManifestChange_CREATE
+	}
+	for _, t := range tables {
+		named[t.ID] = false
+	}
+	for _, missing := range named {
+		if missing {
+			return false, nil
+		}
+	}
+	return true, replaceFile(filepath.Join(dir, beforeName), data)
 }
 
 // afterCompaction is called before the files of before are removed.

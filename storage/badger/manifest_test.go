@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4/pb"
 	"google.golang.org/protobuf/proto"
@@ -107,8 +108,8 @@ func TestUnfinishedCompaction(t *testing.T) {
 	if err := s.Reclaim(t.Context()); err != nil { // of which MANIFEST tells, too
 		t.Fatal(err)
 	}
-	if err := beforeCompaction(s.dir); err != nil {
-		t.Fatal(err)
+	if kept, err := beforeCompaction(s.dir, s.db.Tables()); err != nil || !kept {
+		t.Fatal(kept, err)
 	}
 	commit()
 	if err := s.Close(); err != nil {
@@ -132,6 +133,44 @@ func TestUnfinishedCompaction(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestCompactionAwaitsTables: a table that MANIFEST names already, and no iterator can hold
+// yet, would be removed while the compaction may still be undone.
+func TestCompactionAwaitsTables(t *testing.T) {
+	s := openSmall(t)
+	if err := s.Commit(t.Context(), &storage.Batch{NewHead: []byte("head")}); err != nil {
+		t.Fatal(err)
+	}
+	// The engine keeps the file open that it writes to.
+	path, written := filepath.Join(s.dir, "MANIFEST"), filepath.Join(s.dir, "written")
+	if err := os.Link(path, written); err != nil {
+		t.Fatal(err)
+	}
+	nameTables(t, s.dir, 1)
+	done := make(chan error, 1)
+	go func() { done <- s.Reclaim(t.Context()) }()
+	select {
+	case err := <-done:
+		t.Fatalf("compacted while a table was being written: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	if err := errors.Join(os.Rename(written, path), <-done); err != nil {
+		t.Fatal(err)
+	}
+
+	// It may never come.
+	nameTables(t, s.dir, 9)
+	go func() { done <- s.Reclaim(t.Context()) }()
+	time.Sleep(10 * time.Millisecond)
+	broken := errors.New("it could not be written")
+	s.tripped.trip(broken)
+	if err := <-done; !errors.Is(err, broken) {
+		t.Fatalf("waiting for a table that could not be written ended with %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(s.dir, beforeName)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what names that table has been kept: %v", err)
 	}
 }
 

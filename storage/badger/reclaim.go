@@ -124,12 +124,7 @@ func (s *Store) compactLocked() (before, after *snapshot, err error) {
 	if err := checkFree(s.dir, s.opts.MinFree+2*lsm+memTableSize); err != nil {
 		return nil, nil, err
 	}
-	if before, err = s.snapshot(); err != nil {
-		return nil, nil, err
-	}
-	before.iterator()
-	if err := beforeCompaction(s.dir); err != nil {
-		before.close()
+	if before, err = s.holdBefore(); err != nil {
 		return nil, nil, fmt.Errorf("storage/badger: not compacting: %w", err)
 	}
 	if err := s.flush(); err != nil {
@@ -142,6 +137,37 @@ func (s *Store) compactLocked() (before, after *snapshot, err error) {
 	}
 	after.iterator()
 	return before, after, nil
+}
+
+// holdBefore opens an iterator, which holds the files of before, and then keeps MANIFEST.
+// A memtable may be waiting or being written meanwhile. Either the iterator holds it, and so
+// its WAL, or its table; but Badger names a table before any iterator can hold it. That
+// moment is waited for: what is named and not held would go while the compaction may still
+// be undone.
+func (s *Store) holdBefore() (*snapshot, error) {
+	for {
+		tables := s.db.Tables()
+		before, err := s.snapshot()
+		if err != nil {
+			return nil, err
+		}
+		before.iterator()
+		kept, err := beforeCompaction(s.dir, tables)
+		if kept && err == nil {
+			return before, nil
+		}
+		before.close()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case <-s.closing:
+			return nil, storage.ErrClosed
+		case <-s.tripped.fired: // it may never come
+			return nil, s.tripped.err()
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // flush has Badger write the memtable and compact, and syncs the names.
