@@ -59,6 +59,11 @@ type Options struct {
 // Create makes an empty journal at path, durably. It fails if there is a file already. A crash
 // leaves none: half a journal would be a damaged one.
 func Create(path string) error {
+	lock, err := lockFile(path + ".lock") // of two at once, one makes it
+	if err != nil {
+		return fmt.Errorf("creating journal: %w", err)
+	}
+	defer lock.Close()
 	if _, err := os.Lstat(path); err == nil {
 		return fmt.Errorf("creating journal %s: %w", path, os.ErrExist)
 	}

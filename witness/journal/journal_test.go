@@ -96,6 +96,27 @@ func TestMissingFileIsRefused(t *testing.T) {
 	}
 }
 
+// Of several who create a journal at once, one does: the others must not take theirs for it.
+func TestCreateOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "journal")
+	var made atomic.Int32
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			switch err := Create(path); {
+			case err == nil:
+				made.Add(1)
+			case !errors.Is(err, fs.ErrExist) && !errors.Is(err, ErrLocked):
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if made.Load() != 1 {
+		t.Errorf("%d have made the journal", made.Load())
+	}
+}
+
 func TestSecondOpenIsRefused(t *testing.T) {
 	j, path := newJournal(t, Options{})
 	if _, err := Open(path, Options{}); !errors.Is(err, ErrLocked) {
