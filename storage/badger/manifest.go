@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
@@ -32,7 +33,8 @@ type manifest struct {
 
 const magicSize = 8
 
-// beforeName is MANIFEST as it was before a compaction, until that has been checked.
+// beforeName is MANIFEST as it was before a compaction, until that has been checked, and its
+// CRC-32C: where it ends early tables would be missing, and nothing else would show it.
 const beforeName = engine.ManifestFilename + ".before"
 
 // readManifest reads the MANIFEST. Without one Badger starts an empty database
@@ -54,8 +56,10 @@ func readManifest(dir string, files *files) (*manifest, error) {
 	defer f.Close()
 	m.tables, err = replayManifest(f)
 	before, beforeErr := os.Open(filepath.Join(dir, beforeName))
+	counts := f
 	if beforeErr == nil {
 		defer before.Close()
+		counts = before
 		err = m.undo(f, before)
 	} else if !errors.Is(beforeErr, fs.ErrNotExist) {
 		err = beforeErr
@@ -64,7 +68,7 @@ func readManifest(dir string, files *files) (*manifest, error) {
 		return nil, err
 	}
 	m.magic = make([]byte, magicSize)
-	_, err = f.ReadAt(m.magic, 0)
+	_, err = counts.ReadAt(m.magic, 0)
 	return m, err
 }
 
@@ -81,6 +85,14 @@ func replayManifest(f *os.File) (map[uint64]engine.TableManifest, error) {
 //
 // What is in level 0 was not written by a compaction, and its WAL may be gone.
 func (m *manifest) undo(now, before *os.File) (err error) {
+	kept, err := os.ReadFile(before.Name())
+	if err != nil {
+		return err
+	}
+	end := max(0, len(kept)-crc32.Size)
+	if !bytes.Equal(kept[end:], binary.BigEndian.AppendUint32(nil, crc32.Checksum(kept[:end], castagnoli))) {
+		return corrupt(before.Name(), "it is damaged")
+	}
 	if m.tables, err = replayManifest(before); err != nil {
 		return err
 	}
@@ -138,6 +150,7 @@ func beforeCompaction(dir string, tables []engine.TableInfo) (kept bool, err err
 			return false, nil
 		}
 	}
+	data = binary.BigEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
 	return true, replaceFile(filepath.Join(dir, beforeName), data)
 }
 

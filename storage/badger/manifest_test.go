@@ -1,6 +1,7 @@
 package badger
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -133,6 +134,71 @@ func TestUnfinishedCompaction(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestUnfinishedCompactionDamaged: what MANIFEST was is refused where it is damaged, however it
+// is, and made of nothing that a damaged MANIFEST says.
+func TestUnfinishedCompactionDamaged(t *testing.T) {
+	s := openSmall(t)
+	if err := s.Commit(t.Context(), &storage.Batch{NewHead: []byte("head")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Reclaim(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if kept, err := beforeCompaction(s.dir, s.db.Tables()); err != nil || !kept {
+		t.Fatal(kept, err)
+	}
+	if err := s.Commit(t.Context(), &storage.Batch{OldHead: []byte("head"), NewHead: []byte("next")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil { // what is newest is in a table now that MANIFEST names
+		t.Fatal(err)
+	}
+	damage := func(name string, bad []byte) error {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(s.dir, name), bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := checkFiles(s.dir)
+		return err
+	}
+	before, err := os.ReadFile(filepath.Join(s.dir, beforeName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := range before {
+		if err := damage(beforeName, before[:at]); !errors.Is(err, storage.ErrCorrupt) {
+			t.Errorf("cut at %d of %d: %v", at, len(before), err)
+		}
+		for bit := range 8 {
+			bad := bytes.Clone(before)
+			bad[at] ^= 1 << bit
+			if err := damage(beforeName, bad); !errors.Is(err, storage.ErrCorrupt) {
+				t.Errorf("bit %d of byte %d of %d: %v", bit, at, len(before), err)
+			}
+		}
+	}
+	if err := damage(beforeName, before); err != nil {
+		t.Fatal(err)
+	}
+	now, err := os.ReadFile(filepath.Join(s.dir, "MANIFEST"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now[0] ^= 1
+	if err := damage("MANIFEST", now); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(s.dir, s.opts); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Get(t.Context(), storage.HeadKey); err != nil || string(got) != "next" {
+		t.Errorf("the head is %q, %v", got, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
