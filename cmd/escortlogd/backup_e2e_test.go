@@ -253,7 +253,7 @@ func TestE2EDamagedBackup(t *testing.T) {
 			}
 			return log.Head{}, err
 		}
-		o, err := (&dataDir{dir: target}).open("log.example.org")
+		o, err := (&dataDir{dir: target}).open("log.example.org", nil)
 		if err != nil {
 			return log.Head{}, err
 		}

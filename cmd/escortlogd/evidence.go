@@ -25,7 +25,7 @@ keyid of the signer whose share of them a record takes. The log must not be runn
 			if err != nil {
 				return err
 			}
-			o, err := data.open(signers[0].Verifier().Name())
+			o, err := data.open(signers[0].Verifier().Name(), nil)
 			if err != nil {
 				return err
 			}

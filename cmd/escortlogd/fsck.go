@@ -37,7 +37,7 @@ all of it is parsed as the door parsed it, which takes more than three times as 
 				return err
 			}
 			origin := signers[0].Verifier().Name()
-			o, err := data.open(origin)
+			o, err := data.open(origin, nil)
 			if err != nil {
 				return err
 			}

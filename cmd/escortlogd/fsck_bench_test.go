@@ -28,7 +28,7 @@ func BenchmarkFsck(b *testing.B) {
 		bundles = append(bundles, leaves)
 	}
 	data := &dataDir{dir: dir}
-	o, err := data.open("log.example.org")
+	o, err := data.open("log.example.org", nil)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -109,7 +109,7 @@ func makeLogAhead(tb testing.TB, size int64, ahead time.Duration) (dir string, m
 	_, _, err := command("init", "--data", dir, "--origin", "log.example.org", "--allow-unsigned")
 	must(err)
 	data := &dataDir{dir: dir}
-	o, err := data.open("log.example.org")
+	o, err := data.open("log.example.org", nil)
 	must(err)
 	var first []byte
 	must(o.store.Scan(tb.Context(), []byte{'a'}, []byte{'b'}, func(_, leaf []byte) error {

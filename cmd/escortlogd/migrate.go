@@ -59,7 +59,7 @@ func (o *migrateOptions) run(ctx context.Context, stderr io.Writer) (err error) 
 	if err != nil {
 		return err
 	}
-	old, err := o.data.open(signers[0].Verifier().Name())
+	old, err := o.data.open(signers[0].Verifier().Name(), nil)
 	if err != nil {
 		return err
 	}

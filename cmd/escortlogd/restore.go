@@ -54,7 +54,7 @@ func adoptHere(ctx context.Context, data *dataDir, stderr io.Writer) error {
 		return err
 	}
 	origin := signers[0].Verifier().Name()
-	store, err := data.openStore()
+	store, err := data.openStore(nil)
 	if err != nil {
 		return err
 	}

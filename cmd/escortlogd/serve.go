@@ -132,7 +132,7 @@ func (o *serveOptions) open(ctx context.Context, logger *slog.Logger) (_ *served
 		return nil, err
 	}
 	origin := signers[0].Verifier().Name()
-	if s.opened, err = o.data.open(origin); err != nil {
+	if s.opened, err = o.data.open(origin, logger); err != nil {
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()
