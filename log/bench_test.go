@@ -19,11 +19,23 @@ import (
 func benchLog(b *testing.B) *Log {
 	b.Helper()
 	dir := b.TempDir()
-	store, err := badger.Open(filepath.Join(dir, "db"), badger.Options{})
+	l, end := openBenchLog(b, dir, openBenchStore(b, dir, badger.Options{}), submission(0, 0, true))
+	b.Cleanup(end)
+	return l
+}
+
+func openBenchStore(b *testing.B, dir string, o badger.Options) *badger.Store {
+	b.Helper()
+	store, err := badger.Open(filepath.Join(dir, "db"), o)
 	if err != nil {
 		b.Fatal(err)
 	}
-	first := submission(0, 0, true)
+	return store
+}
+
+// openBenchLog makes a log in an empty store; end closes all.
+func openBenchLog(b *testing.B, dir string, store *badger.Store, first *Submission) (l *Log, end func()) {
+	b.Helper()
 	head, err := Create(b.Context(), store, first.Leaf, first.Identity)
 	if err != nil {
 		b.Fatal(err)
@@ -32,16 +44,15 @@ func benchLog(b *testing.B) *Log {
 	if err != nil {
 		b.Fatal(err)
 	}
-	l, err := Open(b.Context(), Config{Origin: testOrigin, Store: store, Guard: guard, Signers: testSigners(), PoolEntries: 1 << 16, PoolBytes: 256 << 20})
+	l, err = Open(b.Context(), Config{Origin: testOrigin, Store: store, Guard: guard, Signers: testSigners(), PoolEntries: 1 << 16, PoolBytes: 256 << 20})
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() {
+	return l, func() {
 		l.Close()
 		guard.Close()
 		store.Close()
-	})
-	return l
+	}
 }
 
 // benchSubmissions makes n different events with leaves of 600 bytes.

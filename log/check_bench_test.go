@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"math/rand/v2"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -38,7 +37,7 @@ func BenchmarkCheck(b *testing.B) {
 			unsealAll(b, dir)
 		}
 		b.Run(name, func(b *testing.B) {
-			store := openBenchStore(b, dir)
+			store := openBenchStore(b, dir, noReclaim)
 			defer store.Close()
 			var check, hash, cached time.Duration
 			took := func(do func()) time.Duration {
@@ -64,41 +63,22 @@ func BenchmarkCheck(b *testing.B) {
 	}
 }
 
-func openBenchStore(b *testing.B, dir string) *badger.Store {
-	b.Helper()
-	store, err := badger.Open(filepath.Join(dir, "db"), badger.Options{ReclaimAfter: -1})
-	if err != nil {
-		b.Fatal(err)
-	}
-	return store
-}
+// noReclaim leaves the files as they are while they are checked.
+var noReclaim = badger.Options{ReclaimAfter: -1}
 
 // fillForCheck makes a log and returns its leaves.
 func fillForCheck(b *testing.B, dir string, events int) (leaves [][]byte) {
 	b.Helper()
-	store := openBenchStore(b, dir)
-	defer store.Close()
 	next := benchEvents(b)
 	first := next()
-	head, err := Create(b.Context(), store, first.Leaf, first.Identity)
-	if err != nil {
-		b.Fatal(err)
-	}
-	guard, err := CreateGuard(filepath.Join(dir, "guard"), dir, testOrigin, head)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer guard.Close()
-	l, err := Open(b.Context(), Config{Origin: testOrigin, Store: store, Guard: guard, Signers: testSigners(), PoolEntries: 1 << 16, PoolBytes: 256 << 20})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer l.Close()
+	l, end := openBenchLog(b, dir, openBenchStore(b, dir, noReclaim), first)
+	defer end()
 	leaves = append(leaves, first.Leaf)
 	var last *Pending
 	for i := range events {
 		submitted := next()
 		leaves = append(leaves, submitted.Leaf)
+		var err error
 		if last, err = l.Add(submitted); err != nil {
 			b.Fatal(err)
 		}
@@ -147,7 +127,7 @@ func benchEvents(b *testing.B) func() *Submission {
 // unsealAll stores all bundles as they were before they were compressed.
 func unsealAll(b *testing.B, dir string) {
 	b.Helper()
-	store := openBenchStore(b, dir)
+	store := openBenchStore(b, dir, noReclaim)
 	defer store.Close()
 	type bundle struct {
 		n    int64
